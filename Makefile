@@ -1,0 +1,35 @@
+# make demo | test | study STUDY=name | lab | clean.  Each sets up .venv when it is missing or requirements.txt is newer.
+# One thread a job and as many jobs as cores: set CORES and THREADS to share a machine differently.
+STUDY   ?= demo
+CORES   ?= all
+THREADS ?= 1
+PYTHON  ?= python3
+BIN     := .venv/bin
+export TOKENIZERS_PARALLELISM := false
+export OMP_NUM_THREADS ?= $(THREADS)
+
+.PHONY: demo study test lab publish clean
+demo: STUDY := demo
+demo study: .venv/ready
+	$(BIN)/snakemake --cores $(CORES) --config study=$(STUDY) threads=$(THREADS)
+
+test: .venv/ready
+	$(BIN)/ruff check .
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+
+lab: .venv/ready
+	$(BIN)/jupyter lab notebooks
+
+publish: .venv/ready
+	$(BIN)/python -m lib.plan publish $(STUDY)
+
+.venv/ready: requirements.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one with PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -r requirements.txt
+	$(BIN)/python -m pip install --quiet --no-deps -e .
+	touch $@
+
+clean:
+	rm -rf data/runs data/models .snakemake

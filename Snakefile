@@ -1,0 +1,48 @@
+# A study as a graph: which notebook makes which record, from which others. What to run, and in which order, lib/plan.py says.
+#
+#   snakemake --cores all --config study=demo             run what is not done, side by side
+#   snakemake --dry-run --config study=demo               show what is left
+#   snakemake --executor slurm --jobs 50 --config study=paper threads=4      on a cluster (pip install snakemake-executor-plugin-slurm)
+#
+# threads: OpenMP threads a job gets; with 1, as many jobs run as there are cores, and none waits for another's.
+
+import sys
+
+from lib import paths, plan
+
+STUDY = config.get("study", "demo")
+FOLDER = paths.runs() / "studies" / STUDY
+
+
+rule all:
+    input: FOLDER / f"{STUDY}_main_table.md", FOLDER / f"{STUDY}_size_against_score.svg",
+    default_target: True
+
+
+for batch in plan.batches(STUDY):
+    rule:
+        name: f"{batch[0].run.step}_{batch[0].run.id}".replace(".", "_").replace("-", "_")
+        input: [need.record for job in batch for need in job.needs],
+        output: [update(job.run.record) for job in batch],  # update: what is finished is never deleted
+        params: ids=[job.run.id for job in batch],
+        threads: config.get("threads", 1)
+        message: f"{plan.NOTEBOOKS[batch[0].run.step]}: {', '.join(job.run.id for job in batch)}"
+        shell: "OMP_NUM_THREADS={threads} {sys.executable} -m lib.plan make {STUDY} {params.ids}"
+
+
+rule collect:
+    input: [job.run.record for job in plan.jobs(STUDY)],
+    output: touch(FOLDER / ".collected"),
+    shell: "{sys.executable} -m lib.plan collect {STUDY}"
+
+
+rule paper:
+    input: FOLDER / ".collected",
+    output: FOLDER / (STUDY + "_{what}." + "{ending}"),
+    wildcard_constraints: what="main_table|size_against_score", ending="md|svg",
+    shell: "{sys.executable} -m papermill --no-progress-bar -k python3 notebooks/paper/{wildcards.what}.ipynb"
+           " {FOLDER}/{wildcards.what}.ipynb -p study {STUDY} -p records_folder {FOLDER} -p figures_folder {FOLDER} 2> {FOLDER}/{wildcards.what}.log"
+
+
+onsuccess:
+    print((FOLDER / f"{STUDY}_main_table.md").read_text())

@@ -1,0 +1,247 @@
+"""Encoders: load, save, count, run, and cut along named axes. The only place that knows BERT from XLM-R.
+
+Every tensor of these models lies along a few axes: V vocabulary, H hidden size, D all heads' dimensions together, F intermediate
+size, and the layers. A cut of any kind is an index along one axis; `take` applies it to every tensor that has the axis.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+from transformers import (
+    AutoConfig,
+    AutoModelForMaskedLM,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    AutoTokenizer,
+)
+from transformers.utils import logging
+
+from lib import paths
+from lib.errors import StudyError
+
+logging.set_verbosity_error()  # `load` checks what transformers would only warn about
+logging.disable_progress_bar()
+
+
+@dataclass(frozen=True)
+class Family:
+    """What differs between the families: names of the encoder, of the head and of the head's parts; first position."""
+
+    body: str
+    head: str
+    transform: tuple
+    position_offset: bool
+
+
+FAMILIES = {
+    "bert": Family("bert", "cls.predictions", ("transform",), False),
+    "xlm-roberta": Family("roberta", "lm_head", ("dense", "gelu", "layer_norm"), True),
+}
+
+AXES = (  # parameter name -> the axis of each dimension ("." is never cut)
+    (r"word_embeddings\.weight$", "VH"),
+    (r"(position|token_type)_embeddings\.weight$", ".H"),
+    (r"attention\.self\.(query|key|value)\.weight$", "DH"),
+    (r"attention\.self\.(query|key|value)\.bias$", "D"),
+    (r"attention\.output\.dense\.weight$", "HD"),
+    (r"intermediate\.dense\.weight$", "FH"),
+    (r"intermediate\.dense\.bias$", "F"),
+    (r"layer\.\d+\.output\.dense\.weight$", "HF"),
+    (r"decoder\.weight$", "VH"),
+    (r"(decoder|predictions|lm_head)\.bias$", "V"),
+    (r"(transform|lm_head)\.dense\.weight$", "HH"),
+    (r"(dense|LayerNorm|layer_norm)\.(weight|bias)$", "H"),
+)
+_SPARE = re.compile(r"pooler\.|seq_relationship|position_ids")  # parts of published checkpoints an MLM model has no place for
+
+
+def family(model_or_config) -> Family:
+    """The family's names; StudyError for anything but a BERT- or XLM-R-type encoder."""
+    config = getattr(model_or_config, "config", model_or_config)
+    if config.model_type not in FAMILIES:
+        raise StudyError(f"a teacher of type {config.model_type!r} cannot be cut; BERT- and XLM-R-type encoders can "
+                         f"({', '.join(FAMILIES)}): choose such a teacher")
+    return FAMILIES[config.model_type]
+
+
+def load(source: str | Path, revision: str | None = None, tokenizer_source: str | Path | None = None, tokenizer_revision=None):
+    """(model, tokenizer): a masked language model in float32 on the CPU and its tokenizer, from a folder or a hub id.
+
+    Safetensors only, no remote code. Raises StudyError for other architectures, files that cannot be had or read, and where a
+    tensor is missing, left over, misshapen or not finite.
+    """
+    config = _read(AutoConfig, source, revision=revision)
+    family(config)
+    model, found = _read(AutoModelForMaskedLM, source, revision=revision, dtype=torch.float32, use_safetensors=True,
+                         output_loading_info=True, ignore_mismatched_sizes=True)
+    wrong = {kind: sorted(name for name in map(str, found.get(kind, ())) if not _SPARE.search(name))
+             for kind in ("missing_keys", "unexpected_keys", "mismatched_keys")}
+    for kind, names in wrong.items():
+        if names:
+            raise StudyError(f"{source}: {kind.replace('_', ' ')} in the weights: {', '.join(names[:5])}; the files do not fit the "
+                             "configuration: fetch or make the model again")
+    for name, tensor in model.named_parameters():
+        if not torch.isfinite(tensor).all():
+            raise StudyError(f"{source}: {name} holds values that are not finite; fetch or make the model again")
+    tokenizer = _read(AutoTokenizer, tokenizer_source or source, revision=tokenizer_revision or revision)
+    check_tokenizer(tokenizer, model.config, source)
+    tokenizer.model_max_length = min(tokenizer.model_max_length, max_tokens(config))
+    return model.eval(), tokenizer
+
+
+def check_tokenizer(tokenizer, config, source="the tokenizer") -> None:
+    """StudyError if the tokenizer lower-cases or strips accents, is empty, lacks a special token, or does not fit the vocabulary."""
+    for name in ("unk_token", "pad_token", "mask_token", "cls_token", "sep_token"):
+        if getattr(tokenizer, name) is None:
+            raise StudyError(f"{source}: the tokenizer has no {name}; masked training needs one")
+    normalizer = tokenizer.backend_tokenizer.normalizer
+    if normalizer is not None and not normalizer.normalize_str("Ġġ").startswith("Ġġ"):
+        raise StudyError(f"{source}: the tokenizer lower-cases or strips accents; set do_lower_case to false in its configuration")
+    if len(tokenizer) <= len(tokenizer.all_special_ids):
+        raise StudyError(f"{source}: the tokenizer has no pieces beside the special tokens; its files are not there: fetch or make the "
+                         "model again")
+    if len(tokenizer) > config.vocab_size:
+        raise StudyError(f"{source}: the tokenizer has {len(tokenizer)} pieces, the model {config.vocab_size} embeddings; "
+                         "they do not belong together")
+
+
+def max_tokens(config) -> int:
+    """Length in tokens of the longest text the model's position embeddings can number."""
+    return config.max_position_embeddings - (config.pad_token_id + 1 if family(config).position_offset else 0)
+
+
+def save(model, tokenizer, folder: Path, card: str) -> None:
+    """Write model, tokenizer and model card to `folder`, whole or not at all; a former content is replaced."""
+    with paths.whole_folder(folder) as part:
+        model.save_pretrained(part)
+        tokenizer.save_pretrained(part)
+        (part / "README.md").write_text(card, encoding="utf-8")
+
+
+def made(run):
+    """(model, tokenizer) that the run made; StudyError if it has not been made."""
+    if not (run.folder / "config.json").exists():
+        raise StudyError(f"the model {run.id} is not there; make it with the notebook of step {run.step!r}, or with `make study`")
+    return load(run.folder)
+
+
+def count_parameters(config) -> int:
+    """Parameters of the masked language model with this configuration, tied weights once; no weights are needed."""
+    family(config)
+    h, f, v = config.hidden_size, config.intermediate_size, config.vocab_size
+    embeddings = (v + config.max_position_embeddings + config.type_vocab_size) * h + 2 * h
+    layer = 4 * (h * h + h) + (h * f + f) + (f * h + h) + 2 * 2 * h
+    head = (h * h + h) + 2 * h + v
+    return embeddings + config.num_hidden_layers * layer + head
+
+
+def describe(model, teacher_parameters: int | None = None) -> dict:
+    """Sizes for a record: parameters, the teacher's, compression rate, embedding share, configuration."""
+    config, parameters = model.config, model.num_parameters()
+    names = ("model_type", "hidden_size", "num_hidden_layers", "intermediate_size", "num_attention_heads", "vocab_size")
+    teacher_parameters = teacher_parameters or parameters
+    return {"parameters": parameters, "teacher_parameters": teacher_parameters,
+            "compression_rate": 1 - parameters / teacher_parameters,
+            "embedding_parameters": config.vocab_size * config.hidden_size, "config": {name: getattr(config, name) for name in names}}
+
+
+def new(config, seed: int):
+    """A freshly initialised masked language model; the same seed gives the same weights."""
+    family(config)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return AutoModelForMaskedLM.from_config(config).float().eval()
+
+
+def with_task_head(model, kind: str, labels: tuple, seed: int):
+    """A classifier (`sequence` or `token`) on a copy of the model's encoder, with a fresh head drawn from the seed."""
+    auto = {"sequence": AutoModelForSequenceClassification, "token": AutoModelForTokenClassification}[kind]
+    config = type(model.config).from_dict(model.config.to_dict())
+    config.id2label, config.label2id = dict(enumerate(labels)), {label: i for i, label in enumerate(labels)}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        result = auto.from_config(config).float()
+    body = family(config).body
+    missing, unexpected = getattr(result, body).load_state_dict(getattr(model, body).state_dict(), strict=False)
+    if unexpected or any("pooler" not in name for name in missing):
+        raise StudyError(f"the encoder does not fit the task model: {missing} {unexpected}")
+    return result
+
+
+def hidden_states(model, batch: dict) -> torch.Tensor:
+    """Output of the encoder's last layer, (B, T, H)."""
+    return getattr(model, family(model).body)(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).last_hidden_state
+
+
+def transform(model, hidden: torch.Tensor) -> torch.Tensor:
+    """The head's transform of hidden states, (..., H) -> (..., H); what the readout matrix is applied to."""
+    head = model.get_submodule(family(model).head)
+    for name in family(model).transform:
+        hidden = nn.functional.gelu(hidden) if name == "gelu" else getattr(head, name)(hidden)
+    return hidden
+
+
+def readout(model) -> tuple[torch.Tensor, torch.Tensor]:
+    """(weight (V, H), bias (V,)) of the head: logits = transform(hidden) @ weight.T + bias."""
+    decoder = model.get_submodule(family(model).head).decoder
+    return decoder.weight, decoder.bias
+
+
+def logits(model, hidden: torch.Tensor) -> torch.Tensor:
+    """Vocabulary logits (..., V) of hidden states (..., H)."""
+    return nn.functional.linear(transform(model, hidden), *readout(model))
+
+
+def axes(name: str) -> str:
+    """The axis of each dimension of a parameter, such as "VH" for the embeddings."""
+    for pattern, letters in AXES:
+        if re.search(pattern, name):
+            return letters
+    raise StudyError(f"the parameter {name!r} is not one of a BERT- or XLM-R-type masked language model")
+
+
+def _read(auto, source, **how):
+    """What a library class makes of a folder or hub id; whatever it raises becomes one sentence."""
+    try:
+        return auto.from_pretrained(source, **how)
+    except Exception as error:  # the libraries raise errors of many kinds for files that are missing or broken
+        said = (str(error).strip() or type(error).__name__).split("\n")[0].rstrip(".")
+        raise StudyError(f"{source}: cannot be read as a model ({said}); give a folder or a hub id that holds a whole one") from error
+
+
+def take(model, layers=None, neurons=None, hidden=None, heads=None, vocabulary=None):
+    """A new model holding the given entries of each axis; None keeps an axis as it is. The model given is not changed.
+
+    layers: old layer numbers; neurons: (L, F') kept neurons of each old layer; hidden: kept H entries; heads: kept D entries;
+    vocabulary: kept token ids. Indices are old numbers, in the order they shall have.
+    """
+    config = type(model.config).from_dict(model.config.to_dict())
+    chosen = range(config.num_hidden_layers) if layers is None else [int(each) for each in layers]
+    new_number = {old: number for number, old in enumerate(chosen)}
+    config.num_hidden_layers = len(chosen)
+    config.hidden_size = config.hidden_size if hidden is None else len(hidden)
+    config.intermediate_size = config.intermediate_size if neurons is None else len(neurons[0])
+    if vocabulary is not None:
+        config.vocab_size = len(vocabulary)
+        position = {int(old): number for number, old in enumerate(vocabulary)}
+        config.pad_token_id = position[config.pad_token_id]
+        for name in ("bos_token_id", "eos_token_id"):
+            setattr(config, name, position.get(getattr(config, name)))
+    tensors = {}
+    for name, tensor in model.state_dict().items():
+        layer = re.search(r"encoder\.layer\.(\d+)\.", name)
+        old = int(layer[1]) if layer else None
+        if old is not None and old not in new_number:
+            continue
+        kept = {"V": vocabulary, "H": hidden, "D": heads, "F": None if neurons is None or old is None else neurons[old]}
+        for dimension, letter in enumerate(axes(name)):
+            if kept.get(letter) is not None:
+                tensor = tensor.index_select(dimension, torch.as_tensor(kept[letter], dtype=torch.long))
+        tensors[name if old is None else name.replace(f"layer.{old}.", f"layer.{new_number[old]}.", 1)] = tensor.clone()
+    result = AutoModelForMaskedLM.from_config(config).float()
+    result.load_state_dict(tensors, strict=True)
+    result.tie_weights()
+    return result.eval()

@@ -1,0 +1,197 @@
+"""A study as a list of jobs: which notebook makes which record, from which others. Snakemake runs it; so can this module.
+
+    python -m lib.plan status demo        what a study runs, and what is done
+    python -m lib.plan make demo          run what is not done, one notebook after another (snakemake runs them side by side)
+    python -m lib.plan make demo ID ...   run these
+    python -m lib.plan collect demo       copy the records of a study to data/runs/studies/demo
+    python -m lib.plan publish mini       copy those that are there to data/results/mini, to be committed
+"""
+
+import argparse
+import fcntl
+import shutil
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from lib import kernel, params, paths, studies
+from lib.errors import StudyError
+from lib.studies import Run
+
+NOTEBOOKS = {"pretrain": "00_pretrain_teacher", "adapt": "10_adapt_teacher", "layers": "20_distil_layers", "ffn": "30_prune_ffn",
+             "hidden": "40_reduce_hidden", "vocabulary": "50_trim_vocabulary", "finetune": "60_finetune_task",
+             "perplexity": "70_pseudo_perplexity", "lens": "80_logit_lens"}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One notebook execution: the run it makes, its notebook and parameters, and the runs that must be finished before."""
+
+    run: Run
+    notebook: Path
+    parameters: dict
+    needs: tuple
+
+
+def job(run: Run) -> Job:
+    """The job that makes `run`; its parameters name only what differs from the study's settings."""
+    scored = run if run.step in studies.STEPS else run.parent
+    steps = scored.lineage()
+    own = studies.study(run.study)
+    language = run.language or next(pair["languages"][0] for pair in own.pairs if pair["teacher"] == run.teacher)
+    usual_steps = {each.step: each for each in studies.chain(run.study, language, run.teacher, order=_complete(steps, own.order))}
+    overrides = {each.step: changed for each in steps if (changed := _difference(each.settings, usual_steps[each.step].settings))}
+    given = {"study": run.study, "teacher": run.teacher}
+    if run.step == "finetune":
+        usual = studies.scoring(usual_steps[scored.step], language, run.task, run.seed).settings
+        kind, changed = params.fact("tasks", run.task)["kind"], _difference(run.settings, usual)
+        general = {key: value for key, value in changed.items() if key in studies.FINETUNE}
+        special = {key: value for key, value in changed.items() if key not in studies.FINETUNE}
+        if changed:
+            overrides["finetune"] = general | ({kind: special} if special else {})
+        given |= {"language": run.language, "task": run.task, "model_step": scored.step, "seed": run.seed}
+    elif run.step in studies.MEASURES:
+        pair = next(each for each in own.pairs if each["teacher"] == run.teacher and language in each["languages"])
+        if changed := _difference(run.settings, own.measure.get(run.step, {}) | pair["set"].get(run.step, {})):
+            overrides[run.step] = changed
+        given |= {"language": run.language, "model_step": scored.step}
+    elif run.step != "pretrain":
+        given |= {"language": run.language, "seed": run.seed}
+    order = tuple(each.step for each in steps)
+    if order != own.order[: len(order)]:
+        given["order"] = list(order)
+    if overrides:
+        given["overrides"] = overrides
+    return Job(run, paths.NOTEBOOKS / f"{NOTEBOOKS[run.step]}.ipynb", given, (run.parent,) if run.parent else ())
+
+
+def jobs(study: str) -> list[Job]:
+    """All jobs of a study, each once, an earlier one never needing a later."""
+    own, found = studies.study(study), {}
+    for variant in ({"set": {}}, *own.variants):
+        for pair in own.pairs:
+            for language in pair["languages"]:
+                if language not in variant.get("languages", pair["languages"]):
+                    continue
+                steps = studies.chain(study, language, pair["teacher"], variant["set"], order=variant.get("order"))
+                by_step = {run.step: run for run in steps}
+                score = [step for step in variant.get("score", own.score) if step in by_step]
+                last = max([steps.index(by_step[step]) for step in score], default=-1) if variant["set"] else len(steps) - 1
+                for run in steps[: last + 1]:
+                    found[run.id] = run
+                for step in score:
+                    for task in variant.get("tasks", own.tasks):
+                        for seed in variant.get("seeds", own.task_seeds):
+                            run = studies.scoring(by_step[step], language, task, seed, variant["set"])
+                            found[run.id] = run
+                    for kind in own.measure:
+                        run = studies.measuring(by_step[step], language, kind, variant["set"])
+                        found[run.id] = run
+    return [job(run) for run in found.values()]
+
+
+def batches(study: str) -> list[list[Job]]:
+    """The jobs of a study in groups that are best run in one kernel: each step of a chain alone, all scorings of one model together."""
+    groups: dict[str, list[Job]] = {}
+    for each in jobs(study):
+        groups.setdefault(each.run.id if each.run.step in studies.STEPS else f"on {each.run.parent.id}", []).append(each)
+    return list(groups.values())
+
+
+def make(wanted: list[Job]) -> None:
+    """Run the jobs whose record is missing or older than that of the model they start from, one after another, in one kernel."""
+    with kernel.warm() as run:
+        for each in wanted:
+            if not _fresh(each.run):
+                print(f"{NOTEBOOKS[each.run.step]}: {each.run.id}", flush=True)
+                with _alone(each.run):
+                    run(each.notebook, each.run.record.with_suffix(".ipynb"), each.parameters)
+
+
+def require(run: Run | None) -> None:
+    """Make sure the model of `run` is there; where it is missing, run the notebooks that make it first."""
+    if run is not None and not _finished(run):
+        missing = [each for each in run.lineage() if not _finished(each)]
+        print(f"{missing[0].id} is missing; running {', '.join(NOTEBOOKS[each.step] for each in missing)} first", flush=True)
+        with kernel.warm() as execute:
+            for each in missing:
+                with _alone(each):
+                    if not _finished(each):
+                        work = job(each)
+                        execute(work.notebook, each.record.with_suffix(".ipynb"), work.parameters)
+
+
+def collect(study: str, folder: Path, partial: bool = False) -> list[Path]:
+    """Copy the records of a study to `folder`, in place of what was there, and return the copies.
+
+    StudyError names what is still to run, unless `partial` takes what is there; it always does if there is nothing.
+    """
+    work = jobs(study)
+    done = [each.run.record for each in work if each.run.record.exists()]
+    missing = [each.run.id for each in work if not each.run.record.exists()]
+    if missing and not (partial and done):
+        raise StudyError(f"the study {study!r} is not finished, {len(missing)} of {len(work)} runs are missing, such as {missing[0]}; "
+                         f"run `make study STUDY={study}`")
+    with paths.whole_folder(folder) as part:
+        for record in done:
+            shutil.copy(record, part)
+    return sorted(folder.glob("*.json"))
+
+
+def _finished(run: Run) -> bool:
+    return run.record.exists() and (run.step not in studies.STEPS or (run.folder / "config.json").exists())
+
+
+def _fresh(run: Run) -> bool:
+    return _finished(run) and (run.parent is None or (run.parent.record.exists() and
+                               run.record.stat().st_mtime >= run.parent.record.stat().st_mtime))
+
+
+@contextmanager
+def _alone(run: Run):
+    """Nobody else makes the same run meanwhile; who comes second waits."""
+    paths.models().mkdir(parents=True, exist_ok=True)
+    with open(paths.models() / f".{run.id}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _difference(settings, usual) -> dict:
+    return {key: value for key, value in settings.items() if usual.get(key) != value}
+
+
+def _complete(steps: list, order: tuple) -> tuple:
+    taken = tuple(each.step for each in steps)
+    return taken + tuple(step for step in order if step not in taken)
+
+
+def main() -> None:
+    """Command line; see the head of this module."""
+    parser = argparse.ArgumentParser(prog="python -m lib.plan", description="What a study runs, and what is done.")
+    parser.add_argument("action", choices=("status", "make", "collect", "publish"))
+    parser.add_argument("study")
+    parser.add_argument("ids", nargs="*", help="with make: these runs only")
+    given = parser.parse_args()
+    try:
+        work = {each.run.id: each for each in jobs(given.study)}
+        unknown = set(given.ids) - set(work)
+        if unknown:
+            raise StudyError(f"the study {given.study!r} has no run {sorted(unknown)[0]}; "
+                             f"`python -m lib.plan status {given.study}` lists them")
+        if given.action == "status":
+            for each in work.values():
+                print("done " if each.run.record.exists() else "to do", NOTEBOOKS[each.run.step], each.run.id)
+            print(f"{sum(each.run.record.exists() for each in work.values())} of {len(work)} runs done")
+        elif given.action == "make":
+            make([work[each] for each in given.ids] or list(work.values()))
+        else:
+            publish = given.action == "publish"
+            folder = paths.RESULTS / given.study if publish else paths.runs() / "studies" / given.study
+            print(f"{len(collect(given.study, folder, partial=publish))} of {len(work)} records in {folder}")
+    except StudyError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,279 @@
+"""What all trainings share: masked batches, the MLM loss, a Trainer that resumes exactly and shows its progress.
+
+The order of the sentences and every mask are functions of (seed, position in the training), not of a random state that has to
+survive: a training killed and resumed sees what an undisturbed one sees.
+"""
+
+import contextlib
+import json
+import shutil
+import time
+from pathlib import Path
+
+import numpy
+import torch
+from torch import nn
+from torch.utils.data import Dataset
+from transformers import DataCollatorForLanguageModeling, Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer_callback import PrinterCallback, ProgressCallback
+
+from lib import models, params
+from lib.errors import StudyError
+
+
+def device() -> torch.device:
+    """The device to compute on: a CUDA GPU, an Apple GPU, or the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def autocast(config, precision: str = "auto"):
+    """A context for forward passes; `auto` is bfloat16 where that is faster: a GPU that has it, or a CPU with AMX and H >= 192."""
+    place = device().type
+    if precision == "auto":
+        fast = place == "cuda" and torch.cuda.is_bf16_supported()
+        fast |= place == "cpu" and torch.cpu._is_amx_tile_supported() and config.hidden_size >= 192
+        precision = "bfloat16" if fast else "float32"
+    return torch.autocast(place, torch.bfloat16) if precision == "bfloat16" else contextlib.nullcontext()
+
+
+def encode(sentences: list[str], tokenizer, max_length: int) -> list[list[int]]:
+    """Token ids of each sentence with special tokens, cut at `max_length` tokens.
+
+    Raises StudyError for no sentences, and for a length the model cannot take.
+    """
+    if not sentences:
+        raise StudyError("no sentences to train on; the corpus is empty")
+    if not 3 <= max_length <= tokenizer.model_max_length:
+        raise StudyError(f"a max_length of {max_length} tokens was asked for; the model takes 3 to {tokenizer.model_max_length}")
+    return tokenizer(sentences, truncation=True, max_length=max_length, return_attention_mask=False)["input_ids"]
+
+
+def schedule(lengths, batches: int, batch_size: int, seed: int, window: int = 50) -> numpy.ndarray:
+    """Sentence numbers (batches, batch_size): shuffled passes over all sentences, with sentences of like length batched together.
+
+    Inside windows of `window` batches sentences are sorted by length and the batches then shuffled, so little is padded.
+    """
+    lengths, random = numpy.asarray(lengths), numpy.random.default_rng(seed)
+    passes = -(-batches * batch_size // len(lengths))
+    order = numpy.concatenate([random.permutation(len(lengths)) for _ in range(passes)])[: batches * batch_size]
+    rows = []
+    for begin in range(0, len(order), window * batch_size):
+        part = order[begin: begin + window * batch_size]
+        part = part[numpy.argsort(lengths[part], kind="stable")].reshape(-1, batch_size)
+        rows.append(part[random.permutation(len(part))])
+    return numpy.concatenate(rows)
+
+
+class Scheduled(Dataset):
+    """The training laid out in advance: item k is the k-th sentence seen, with its number k."""
+
+    def __init__(self, encoded: list[list[int]], order: numpy.ndarray):
+        self.encoded, self.order = encoded, order.reshape(-1)
+
+    def __len__(self):
+        return len(self.order)
+
+    def __getitem__(self, number):
+        return {"input_ids": self.encoded[self.order[number]], "number": number}
+
+
+class Masker(DataCollatorForLanguageModeling):
+    """Items -> padded, masked batch: input_ids, attention_mask, labels, each (B, T); labels -100 where nothing is predicted.
+
+    The masks depend on the seed and the first item's number only. `pad_to` pads to a fixed length, as the authors' scripts do.
+    """
+
+    def __init__(self, tokenizer, seed: int, pad_to: int = 0):
+        super().__init__(tokenizer, **{name: params.facts("training")[name]
+                                       for name in ("mlm_probability", "mask_replace_prob", "random_replace_prob")})
+        self.first_seed, self.pad_to, self.special = seed, pad_to, torch.tensor(tokenizer.all_special_ids)
+
+    def __call__(self, items, return_tensors=None):
+        length = max(self.pad_to, max(len(item["input_ids"]) for item in items))
+        ids = torch.full((len(items), length), self.tokenizer.pad_token_id)
+        attention = torch.zeros_like(ids)
+        for row, item in enumerate(items):
+            ids[row, : len(item["input_ids"])] = torch.tensor(item["input_ids"])
+            attention[row, : len(item["input_ids"])] = 1
+        mixed = numpy.random.SeedSequence((self.first_seed, items[0]["number"])).generate_state(1)  # torch reads 32 bits of a seed only
+        self.generator = torch.Generator().manual_seed(int(mixed[0]))
+        ids, labels = self.torch_mask_tokens(ids, torch.isin(ids, self.special))
+        return {"input_ids": ids, "attention_mask": attention, "labels": labels}
+
+
+def masked_batches(encoded, tokenizer, batch_size: int, seed: int) -> list[dict]:
+    """All sentences once, in batches of like length, with fixed masks: for importance and evaluation."""
+    masker, order = Masker(tokenizer, seed), sorted(range(len(encoded)), key=lambda i: len(encoded[i]))
+    items = [{"input_ids": encoded[i], "number": k} for k, i in enumerate(order)]
+    return [masker(items[k: k + batch_size]) for k in range(0, len(items), batch_size)]
+
+
+def mlm_loss(model, batch: dict, hidden: torch.Tensor | None = None) -> torch.Tensor:
+    """Mean cross-entropy in nats over the masked positions; logits are formed at these positions only."""
+    hidden = models.hidden_states(model, batch) if hidden is None else hidden
+    chosen = batch["labels"] != -100
+    if not chosen.any():
+        return hidden.sum() * 0
+    return nn.functional.cross_entropy(models.logits(model, hidden[chosen]).float(), batch["labels"][chosen])
+
+
+@torch.inference_mode()
+def score_mlm(model, batches: list[dict], precision: str = "auto") -> dict:
+    """{"mlm_loss": nats, "mlm_accuracy": 0..1, "positions": n} over the masked positions of all batches."""
+    was_training, total, right, count = model.training, 0.0, 0, 0
+    model.eval()
+    for batch in batches:
+        batch = {name: tensor.to(model.device) for name, tensor in batch.items()}
+        gold = batch["labels"][batch["labels"] != -100]
+        with autocast(model.config, precision):
+            guess = models.logits(model, models.hidden_states(model, batch)[batch["labels"] != -100]).float()
+        total += nn.functional.cross_entropy(guess, gold, reduction="sum").item()
+        right, count = right + (guess.argmax(-1) == gold).sum().item(), count + len(gold)
+    model.train(was_training)
+    if not count:
+        raise StudyError("no token was masked in the evaluation sentences; give more or longer sentences")
+    return {"mlm_loss": total / count, "mlm_accuracy": right / count, "positions": count}
+
+
+def arguments(folder: Path, *, steps: int = 0, epochs: int = 0, batch_size: int, learning_rate: float, seed: int,
+              accumulation: int = 1, **more) -> TrainingArguments:
+    """TrainingArguments of this study: no reports, no bars, one device; `more` goes through to the Trainer's own."""
+    length = {"max_steps": steps} if steps else {"num_train_epochs": epochs}
+    args = TrainingArguments(output_dir=str(folder), per_device_train_batch_size=batch_size, learning_rate=learning_rate, seed=seed,
+                             gradient_accumulation_steps=accumulation, use_cpu=device().type == "cpu", report_to=[], disable_tqdm=True,
+                             dataloader_pin_memory=device().type == "cuda", remove_unused_columns=False, **(length | more))
+    args._n_gpu = min(1, args.n_gpu)  # several GPUs run several jobs; one job is one process on one device
+    return args
+
+
+class StudyTrainer(Trainer):
+    """The Trainer with its gradient-accumulation trap closed, seconds in its log, and its prints left to `Progress`.
+
+    These heads ignore num_items_in_batch; a Trainer that believes otherwise multiplies loss and gradients by the number of
+    accumulated batches.
+    """
+
+    loss_is_scaled_for_ga = False
+
+    def __init__(self, *given, **named):
+        super().__init__(*given, **named)
+        for printer in (PrinterCallback, ProgressCallback):
+            self.remove_callback(printer)
+        self.model_accepts_loss_kwargs = False
+        self.began, self.spent = time.monotonic(), 0.0
+
+    def log(self, logs, start_time=None):
+        super().log(logs | {"seconds": round(self.spent + time.monotonic() - self.began, 2)}, start_time)
+
+
+class Progress(TrainerCallback):
+    """A line of progress with the time left at every log; marks checkpoints complete; stops a training that diverges.
+
+    Every checkpoint follows a log, so that a resumed training begins its means where an undisturbed one does.
+    """
+
+    def __init__(self, name: str):
+        self.name = name
+
+    def on_train_begin(self, args, state, control, **_):
+        self.began, self.first, self.shown = time.monotonic(), state.global_step, time.monotonic()
+
+    def on_step_end(self, args, state, control, **_):
+        control.should_log |= control.should_save
+
+    def on_log(self, args, state, control, logs=None, **_):
+        done = state.global_step - self.first
+        left = (time.monotonic() - self.began) / max(done, 1) * (state.max_steps - state.global_step)
+        shown = {"loss": "loss", "eval_loss": "on dev"}
+        numbers = ", ".join(f"{shown[key]} {logs[key]:.3f}" for key in shown if key in logs)
+        if numbers and ("eval_loss" in logs or time.monotonic() - self.shown > 20):
+            self.shown = time.monotonic()
+            print(f"{self.name}: step {state.global_step} of {state.max_steps}, {numbers}, {left / 60:.1f} min left", flush=True)
+        if not numpy.isfinite([logs.get("loss", 0.0), logs.get("eval_loss", 0.0)]).all():
+            raise StudyError(f"{self.name}: the loss is not finite at step {state.global_step}; the last checkpoint is kept in "
+                             f"{args.output_dir}: lower the learning rate")
+
+    def on_save(self, args, state, control, **_):
+        (Path(args.output_dir) / f"checkpoint-{state.global_step}" / "complete").touch()
+
+
+class MaskedTrainer(StudyTrainer):
+    """Trains on scheduled masked batches and keeps the weights with the lowest `mlm_loss` on fixed dev batches.
+
+    A subclass says in `loss` what is minimised. `parts` collects the means of its terms between two logs.
+    """
+
+    def __init__(self, model, tokenizer, train: list[str], dev: list[str], settings: dict, seed: int, folder: Path, name: str):
+        fixed, steps, size = params.facts("training"), settings["steps"], settings["batch_size"]
+        encoded = encode(train, tokenizer, settings["max_length"])
+        self.dev = masked_batches(encode(dev, tokenizer, settings["max_length"]), tokenizer, 64, 0)
+        self.precision, self.parts = settings["precision"], {}
+        each = settings["accumulation"]
+        order = schedule([len(ids) for ids in encoded], steps * each, size, seed)
+        interval = max(1, steps // fixed["evaluations"])
+        args = arguments(folder, steps=steps, batch_size=size, accumulation=each, learning_rate=settings["learning_rate"], seed=seed,
+                         train_sampling_strategy="sequential", weight_decay=fixed["weight_decay"], max_grad_norm=fixed["max_grad_norm"],
+                         warmup_steps=int(fixed["warmup"] * steps), lr_scheduler_type="linear", logging_steps=max(1, steps // 40),
+                         eval_strategy="steps", eval_steps=interval, save_strategy="steps", save_steps=interval, save_total_limit=2,
+                         load_best_model_at_end=True, metric_for_best_model="eval_loss", greater_is_better=False,
+                         logging_nan_inf_filter=False)
+        super().__init__(model=model, args=args, train_dataset=Scheduled(encoded, order), eval_dataset=[0],
+                         data_collator=Masker(tokenizer, seed, settings["max_length"] if settings.get("all_positions") else 0),
+                         callbacks=[Progress(name)])
+
+    def loss(self, model, batch: dict) -> dict:
+        """{"loss": scalar to minimise, further named terms}."""
+        raise NotImplementedError
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        with autocast(model.config, self.precision):
+            terms = self.loss(model, inputs)
+        for name, value in terms.items():
+            if name != "loss":
+                total, count = self.parts.get(name, (0.0, 0))
+                self.parts[name] = (total + value.detach(), count + 1)
+        return terms["loss"]
+
+    def evaluate(self, *_, **__):
+        scores = score_mlm(self.model, self.dev, self.precision)
+        metrics = {"eval_loss": scores["mlm_loss"], "eval_mlm_accuracy": scores["mlm_accuracy"]}
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def log(self, logs, start_time=None):
+        if "loss" in logs and self.parts:
+            logs = logs | {name: round((total / count).item(), 6) for name, (total, count) in self.parts.items()}
+            self.parts = {}
+        super().log(logs, start_time)
+
+
+def fit(trainer: MaskedTrainer) -> dict:
+    """Train to the end, from the last complete checkpoint if there is one, and load the best weights into the model.
+
+    Returns {"history": [...], "seconds": [...]}: the learning curve, and the seconds of each of its points. The folder of
+    checkpoints is removed by the caller once the model is saved (`forget`).
+    """
+    folder = Path(trainer.args.output_dir)
+    complete = sorted((int(each.parent.name.split("-")[1]), each.parent) for each in folder.glob("checkpoint-*/complete"))
+    for each in folder.glob("checkpoint-*"):
+        if not (each / "complete").exists():
+            shutil.rmtree(each)
+    if complete:
+        print(f"resumed after step {complete[-1][0]}")
+        state = json.loads((complete[-1][1] / "trainer_state.json").read_text())
+        trainer.spent = max((entry.get("seconds", 0.0) for entry in state["log_history"]), default=0.0)
+    trainer.began = time.monotonic()
+    trainer.train(resume_from_checkpoint=str(complete[-1][1]) if complete else None)
+    trainer.model.eval().to("cpu")
+    log = [entry for entry in trainer.state.log_history if "loss" in entry or "eval_loss" in entry]
+    names = {"eval_loss": "dev_mlm_loss", "eval_mlm_accuracy": "dev_mlm_accuracy"}
+    history = [{names.get(key, key): value for key, value in entry.items() if key not in ("seconds", "epoch")} for entry in log]
+    return {"history": history, "seconds": [entry["seconds"] for entry in log]}
+
+
+def forget(folder: Path) -> None:
+    """Remove the checkpoints of a training whose model is saved."""
+    shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,25 @@
+"""What all tests share."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The neighbour folder with real data and a real teacher; tests that need it are skipped where it is absent."""
+    folder = ROOT.parent / "shared"
+    if not (folder / "data" / "MANIFEST.json").exists():
+        pytest.skip("the folder ../shared with real data is not there")
+    return folder
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch) -> Path:
+    """An empty place for everything a study makes."""
+    monkeypatch.setenv("STUDY_DATA", str(tmp_path / "data"))
+    return tmp_path / "data"

@@ -1,0 +1,89 @@
+"""A stand-in for the Hugging Face hub and for plain file hosts on the loopback interface: no test needs a network.
+
+It serves data sets (and models) given as {path: bytes} at any revision, and can be told to gate one. HF_ENDPOINT is read once, when
+the libraries are imported, so what uses it runs in a subprocess.
+"""
+
+import hashlib
+import json
+import re
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import unquote, urlsplit
+
+COMMIT = "c0ffee" + "0" * 34  # what a revision that is no commit stands for
+API = re.compile(r"/api/(?:datasets|models)/(?P<id>[^/]+/[^/]+?)(?:/(?P<what>revision|tree)/(?P<revision>[^/]+)(?:/(?P<folder>.*))?)?")
+FILE = re.compile(r"(?:/datasets)?/(?P<id>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<path>.+)")
+
+
+@contextmanager
+def serving(repositories: dict[str, dict[str, bytes]], files: dict[str, bytes], gated: tuple[str, ...] = ()):
+    """Yield the address of a server of `repositories` (id -> path -> content) and, below /raw/, of `files`."""
+    class Handler(_Handler):
+        pass
+    Handler.repositories, Handler.files, Handler.gated = repositories, files, gated
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        path = urlsplit(self.path).path
+        if path.startswith("/raw/"):
+            return self._send(self.files.get(unquote(path[5:])))
+        found = API.fullmatch(path) or FILE.fullmatch(path)
+        if found is None or found["id"] not in self.repositories:
+            return self._send(None, "RepoNotFound")
+        if found["id"] in self.gated:
+            return self._send(None, "GatedRepo", 403)
+        repository, revision = self.repositories[found["id"]], unquote(found["revision"] or "main")
+        self.commit = revision if re.fullmatch("[0-9a-f]{40}", revision) else COMMIT
+        if "path" in found.groupdict():
+            return self._send(repository.get(unquote(found["path"])), "EntryNotFound")
+        if found["what"] == "tree":
+            return self._send(json.dumps(self._tree(repository, unquote(found["folder"] or ""))).encode(), kind="application/json")
+        facts = {"id": found["id"], "sha": self.commit, "private": False, "gated": False,
+                 "siblings": [{"rfilename": name} for name in repository]}
+        return self._send(json.dumps(facts).encode(), kind="application/json")
+
+    do_HEAD = do_GET
+    commit = COMMIT
+
+    @staticmethod
+    def _tree(repository: dict, folder: str) -> list[dict]:
+        inside = {name: content for name, content in repository.items() if not folder or name.startswith(folder + "/")}
+        folders = {name.rsplit("/", depth)[0] for name in inside for depth in range(1, name.count("/") + 1)}
+        return [{"type": "directory", "path": each, "oid": "0" * 40, "size": 0} for each in sorted(folders) if each != folder] + [
+            {"type": "file", "path": name, "oid": hashlib.sha1(content).hexdigest(), "size": len(content)}
+            for name, content in inside.items()]
+
+    def _send(self, content: bytes | None, error: str = "EntryNotFound", status: int = 404, kind: str = "application/octet-stream"):
+        body, first, last = content if content is not None else b"{}", 0, None
+        wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        if wanted and content is not None:
+            first, last = int(wanted[1]), min(int(wanted[2] or len(body) - 1), len(body) - 1)
+            part = body[first:last + 1]
+        else:
+            part = body
+        self.send_response(status if content is None else 206 if last is not None else 200)
+        if content is None:
+            self.send_header("X-Error-Code", error)
+        if last is not None:
+            self.send_header("Content-Range", f"bytes {first}-{last}/{len(body)}")
+        self.send_header("ETag", f'"{hashlib.sha256(body).hexdigest()}"')
+        self.send_header("X-Repo-Commit", self.commit)
+        self.send_header("Accept-Ranges", "bytes")
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(part)))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(part)
+
+    def log_message(self, *_):
+        """Say nothing: pytest shows what matters."""

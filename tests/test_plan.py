@@ -1,0 +1,209 @@
+"""Studies as jobs: every job's parameters lead a notebook back to the very run the job is for."""
+
+import json
+import os
+from collections import Counter
+from contextlib import contextmanager
+from functools import cache
+
+import nbformat
+import pytest
+import toys
+
+from lib import kernel, paths, plan, studies
+from lib.errors import StudyError
+
+HERE = sorted(file.stem for file in (paths.ROOT / "params" / "studies").glob("*.yaml"))
+VARIANTS = [
+    {"set": {"layers": {"num_hidden_layers": 3, "learning_rate": 1}}, "score": ["layers"], "tasks": ["pos"], "seeds": [5]},
+    {"set": {"hidden": {"hidden_start": "svd"}}, "languages": ["slk"], "score": ["hidden", "vocabulary"]},
+    {"set": {"finetune": {"reduction_factor": 2, "sequence": {"epochs": 9}}}, "tasks": ["tc"]},
+    {"set": {"lens": {"sentences": 9}, "finetune": {"token": {"epochs": 9}}}, "tasks": ["pos"], "score": ["adapt"]},
+    {"set": {}, "order": ["pretrain", "adapt", "vocabulary", "layers"], "score": ["layers"]},
+    {"set": {"layers": {"layer_choice": "last_k"}}, "order": ["pretrain", "layers", "ffn"], "score": ["ffn"]}]
+
+
+@pytest.fixture(scope="module")
+def common(tmp_path_factory):
+    return tmp_path_factory.mktemp("params")
+
+
+@pytest.fixture(autouse=True)
+def places(common, data, monkeypatch):
+    """The study `toy` only, and an empty place for everything it makes."""
+    toys.facts_in(common, monkeypatch)
+
+
+@cache
+def source_of_parameters(notebook) -> str:
+    return next(cell.source for cell in nbformat.read(notebook, 4).cells if "parameters" in cell.metadata.get("tags", []))
+
+
+def of_notebook(job) -> dict:
+    """What the job's notebook holds after its own parameters cell and the injected one."""
+    space = {"__name__": "__main__"}
+    exec(source_of_parameters(job.notebook), space)
+    space.pop("__builtins__")
+    return space | json.loads(json.dumps(job.parameters))
+
+
+@cache
+def jobs_here(name) -> list:
+    """The jobs of a study of this repository; `paths.PARAMS` must be its own."""
+    return plan.jobs(name)
+
+
+def ids(jobs):
+    return [job.run.id for job in jobs]
+
+
+@pytest.mark.parametrize("name", [*HERE, "toy", "tough"])
+def test_every_jobs_parameters_lead_back_to_its_run(name, monkeypatch):
+    if name in HERE:
+        monkeypatch.setattr(paths, "PARAMS", paths.ROOT / "params")
+    if name == "tough":
+        measure = {"lens": {"sentences": 3}, "perplexity": {"sentences": 4, "max_length": 16}}
+        toys.write_study(toys.STUDY | {"measure": measure, "variants": VARIANTS}, "tough")
+    jobs = jobs_here(name) if name in HERE else plan.jobs(name)
+    assert len(set(ids(jobs))) == len(jobs) > 0
+    for job in jobs:
+        again = studies.resolve(job.run.step, of_notebook(job))
+        assert again == job.run and again.id == job.run.id, job.parameters
+
+
+@pytest.mark.parametrize("name", [*HERE, "toy"])
+def test_a_job_comes_after_what_it_needs_and_names_only_what_is_special(name, monkeypatch):
+    if name in HERE:
+        monkeypatch.setattr(paths, "PARAMS", paths.ROOT / "params")
+    seen, without = set(), {"study", "teacher", "language", "task", "model_step", "seed"}
+    for job in jobs_here(name) if name in HERE else plan.jobs(name):
+        assert {run.id for run in job.needs} <= seen and job.notebook.exists()
+        seen.add(job.run.id)
+        if not studies.study(name).variants:
+            assert set(job.parameters) <= without
+
+
+def test_a_study_by_hand():
+    jobs = plan.jobs("toy")
+    counted = Counter(job.run.step for job in jobs)
+    assert counted == {"pretrain": 2, "adapt": 3, "layers": 3, "ffn": 3, "hidden": 3, "vocabulary": 3, "finetune": 3 * 2 * 2 * 2}
+    first = jobs[0]
+    assert first.parameters == {"study": "toy", "teacher": "toy-bert"} and first.needs == ()
+    assert jobs[-1].parameters == {"study": "toy", "teacher": "toy-xlmr", "language": "swh", "task": "pos", "model_step": "vocabulary",
+                                   "seed": 2}
+    assert jobs[-1].needs == (studies.chain("toy", "swh")[-1],)
+
+
+def test_variants_add_what_they_change_and_no_more():
+    usual = set(ids(plan.jobs("toy")))
+
+    def more(*variants):
+        toys.write_study(toys.STUDY | {"variants": list(variants)})
+        return Counter(job.run.step for job in plan.jobs("toy") if job.run.id not in usual)
+
+    assert more({"set": {"layers": {"num_hidden_layers": 3}}, "score": ["layers"], "tasks": ["pos"], "seeds": [5]}) == {
+        "layers": 3, "finetune": 3}
+    assert more({"set": {"hidden": {"hidden_size": 24}}, "languages": ["mlt"], "score": ["hidden"]}) == {"hidden": 1, "finetune": 4}
+    assert more({"set": {"finetune": {"reduction_factor": 2}}, "tasks": ["tc"], "seeds": [1]}) == {"finetune": 3 * 2}
+    assert more({"set": {}, "score": ["ffn"], "tasks": ["tc"], "seeds": [1]}) == {"finetune": 3}
+    assert more({"set": {"layers": {"num_hidden_layers": 2}}, "languages": ["mlt"]}) == {}  # what the study has already
+    assert more({"set": {}, "order": ["pretrain", "layers"], "score": [], "languages": ["mlt"]}) == {"layers": 1}
+
+
+def test_the_seeds_of_a_study_reach_its_jobs():
+    toys.write_study(toys.changed(toys.STUDY, "seeds", {"chain": 8, "tasks": [4]}))
+    assert {job.run.seed for job in plan.jobs("toy")} == {4, 8}
+    assert {job.parameters.get("seed") for job in plan.jobs("toy") if job.run.step != "finetune"} == {None, 8}
+
+
+def test_batches_are_the_jobs_grouped_by_the_model_they_score():
+    jobs, batches = plan.jobs("toy"), plan.batches("toy")
+    assert sorted(ids(jobs)) == sorted(each for batch in batches for each in ids(batch))
+    for batch in batches:
+        assert len(batch) == 1 or {job.run.parent.id for job in batch} == {batch[0].run.parent.id}
+    assert Counter(map(len, batches)) == {1: 17, 4: 6}
+
+
+def finish(run, moment=0.0):
+    """What a run leaves, as far as the plan looks at it."""
+    run.record.parent.mkdir(parents=True, exist_ok=True)
+    run.record.write_text(json.dumps({"id": run.id}))
+    if run.step in studies.STEPS:
+        run.folder.mkdir(parents=True, exist_ok=True)
+        (run.folder / "config.json").touch()
+    os.utime(run.record, (moment, moment))
+
+
+@pytest.fixture
+def executed(monkeypatch):
+    """The runs whose notebooks would have been executed, in order; each leaves a newer record than those before."""
+    made = []
+
+    @contextmanager
+    def warm():
+        def run(notebook, output, parameters):
+            found = studies.resolve(next(step for step, name in plan.NOTEBOOKS.items() if name == notebook.stem),
+                                    of_notebook(plan.Job(None, notebook, parameters, ())))
+            assert output == found.record.with_suffix(".ipynb")
+            made.append(found)
+            finish(found, 100.0 + len(made))
+        yield run
+
+    monkeypatch.setattr(kernel, "warm", warm)
+    return made
+
+
+def test_what_is_missing_is_made_first_and_only_that(executed):
+    chain = studies.chain("toy", "mlt")
+    for run in chain[:2]:
+        finish(run, 1.0)
+    plan.require(chain[3])
+    assert executed == chain[2:4]
+    plan.require(chain[3])
+    plan.require(None)
+    assert executed == chain[2:4]
+    (chain[3].folder / "config.json").unlink()  # a record without its model
+    plan.require(chain[3])
+    assert executed == chain[2:4] + [chain[3]]
+
+
+def test_a_study_is_made_once_and_again_from_where_a_model_is_newer(executed, capsys):
+    jobs = plan.jobs("toy")
+    plan.make(jobs)
+    assert executed == [job.run for job in jobs] and capsys.readouterr().out.count("\n") == len(jobs)
+    plan.make(jobs)
+    assert len(executed) == len(jobs)
+    layers = studies.chain("toy", "mlt")[2]
+    finish(layers, 1000.0)
+    plan.make([job for job in jobs if job.run.parent == layers])
+    assert executed[len(jobs):] == [studies.chain("toy", "mlt")[3]]
+
+
+def test_only_a_finished_study_is_collected(tmp_path):
+    folder, jobs = tmp_path / "kept", plan.jobs("toy")
+    folder.mkdir()
+    (folder / "old.json").write_text("{}")
+    for job in jobs[:-1]:
+        finish(job.run)
+    with pytest.raises(StudyError, match=f"the study 'toy' is not finished, 1 of {len(jobs)} runs are missing, such as {jobs[-1].run.id}; "
+                                         "run `make study STUDY=toy`"):
+        plan.collect("toy", folder)
+    assert [*folder.iterdir()] == [folder / "old.json"]
+    finish(jobs[-1].run)
+    assert plan.collect("toy", folder) == sorted(folder / f"{each}.json" for each in ids(jobs)) == sorted(folder.iterdir())
+    assert json.loads((folder / f"{jobs[3].run.id}.json").read_text()) == {"id": jobs[3].run.id}
+
+
+def test_the_command_line(monkeypatch, capsys):
+    finish(studies.chain("toy", "mlt")[0])
+    monkeypatch.setattr("sys.argv", ["plan", "status", "toy"])
+    plan.main()
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("done  00_pretrain_teacher multilingual.toy-bert") and lines[1].startswith("to do 10_adapt_teacher mlt.")
+    assert lines[-1] == f"1 of {len(lines) - 1} runs done"
+    for words, said in ((["status", "nothing"], "no study called 'nothing'; params/studies has toy"),
+                        (["collect", "toy"], "is not finished"),
+                        (["make", "toy", "absent"], "has no run absent; `python -m lib.plan status toy` lists them")):
+        monkeypatch.setattr("sys.argv", ["plan", *words])
+        with pytest.raises(SystemExit, match=said):
+            plan.main()
