@@ -7,34 +7,46 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
 from lib import models, training
 from lib.errors import StudyError
 
 CHUNK = 512  # positions whose logits are held at once by the losses that need them
+LOGITS = {"cpu": 2**21}  # logits held at once by the direct squared gap, so that they stay in the cache of a CPU
+LOGITS_ELSEWHERE = 2**26
+BFLOAT16_GAIN = 4  # matrix products in bfloat16 against float32, where bfloat16 is chosen (measured: benchmarks)
 
 
 def logit_mse(student: torch.Tensor, teacher: torch.Tensor, student_readout, teacher_readout, teacher_gram=None) -> torch.Tensor:
     """Mean squared gap between student and teacher logits over N positions and V tokens, a scalar, without forming logits.
 
     `student` (N, Hs) and `teacher` (N, Ht) are transformed hidden states, the readouts (weight (V, H), bias (V,)). With Z the
-    states and W the weights, each with its bias as a last column (of ones for Z), the sum of squares is
-    <Ws'Ws, Zs'Zs> - 2 <Ws'Wt, Zs'Zt> + <Wt'Wt, Zt'Zt>, <A, B> the sum of elementwise products. Memory is O(H^2) instead of O(N V).
-    Computed in float32 whatever surrounds it, the last sums in float64: the terms cancel. `teacher_gram` is Wt'Wt, which never
-    changes. With equal student and teacher it is exactly zero.
+    states, W the weights and b the student's biases less the teacher's, the sum of squares is <Ws'Ws, Zs'Zs> - 2 <Ws'Wt, Zs'Zt> +
+    <Wt'Wt, Zt'Zt> + 2 b'(Ws Zs' - Wt Zt')1 + N b'b, <A, B> the sum of elementwise products. Memory is O(H^2) instead of O(N V).
+    Computed in float32 whatever surrounds it (float64 of float64 states), the last sums in float64: the terms cancel.
+    `teacher_gram` is Wt'Wt, which never changes. With equal student and teacher it is exactly zero.
     """
-    with torch.autocast(student.device.type, enabled=False):
-        zs, zt = _with_one(student), _with_one(teacher)
-        ws, wt = _stack(student_readout), _stack(teacher_readout)
-        gram = wt.T @ wt if teacher_gram is None else teacher_gram
-        total = (_inner(ws.T @ ws, zs.T @ zs) - 2 * _inner(ws.T @ wt, zs.T @ zt) + _inner(gram, zt.T @ zt))
-        return (total / (len(zs) * len(ws))).float()
+    return _Gram.apply(student, *student_readout, teacher, *teacher_readout, teacher_gram)
 
 
 def logit_mse_direct(student, teacher, student_readout, teacher_readout) -> torch.Tensor:
-    """The same number from the logits themselves, in chunks of positions; cheaper when there are fewer positions than H."""
-    return _in_chunks(lambda s, t: (s - t).square().sum(), student, teacher, student_readout, teacher_readout) / len(student_readout[0])
+    """The same number from the logits themselves, a part of the vocabulary at a time, in the precision of the autocast around it.
+
+    In bfloat16 both products go into one sum before it is rounded, so that the gap is rounded and not the logits.
+    """
+    return _Direct.apply(student, *student_readout, teacher, *teacher_readout)
+
+
+def direct_is_cheaper(positions: int, student_size: int, teacher_size: int, bfloat16: bool) -> bool:
+    """Whether the direct form of the squared gap takes less time than the Gram form.
+
+    Per token of the vocabulary the direct form multiplies and adds N (3 Hs + Ht) times, forward and backward, and may do so in
+    bfloat16; the Gram form 2 Hs (Hs + Ht) times, always in float32.
+    """
+    gain = BFLOAT16_GAIN if bfloat16 else 1
+    return positions * (3 * student_size + teacher_size) <= gain * 2 * student_size * (student_size + teacher_size)
 
 
 def logit_kl(student, teacher, student_readout, teacher_readout, temperature: float) -> torch.Tensor:
@@ -60,7 +72,7 @@ class DistillationTrainer(training.MaskedTrainer):
         if settings["mlm_weight"] == 1:
             return {"loss": mlm, "mlm_loss": mlm}
         where = torch.ones_like(batch["attention_mask"]) if settings["all_positions"] else batch["attention_mask"]
-        with torch.no_grad():
+        with torch.inference_mode():
             taught = models.transform(self.teacher, models.hidden_states(self.teacher, batch)[where.bool()])
         gap = self.gap(models.transform(model, hidden[where.bool()]), taught, models.readout(model), models.readout(self.teacher))
         weight = settings["mlm_weight"]
@@ -69,15 +81,17 @@ class DistillationTrainer(training.MaskedTrainer):
     def gap(self, student, teacher, student_readout, teacher_readout) -> torch.Tensor:
         """The distillation loss of the settings; the squared gap takes the cheaper of its two forms."""
         kind = self.settings["distillation_loss"]
-        if kind == "mse" and len(student) <= student.shape[1]:
+        if kind != "mse":
+            return logit_kl(student, teacher.clone(), student_readout, teacher_readout,  # clone: checkpoints keep no inference tensor
+                            self.settings["temperature"] if kind == "kl" else 1.0)
+        direct = direct_is_cheaper(len(student), student.shape[1], teacher.shape[1], torch.is_autocast_enabled(student.device.type))
+        self.note(gram_form=float(not direct))
+        if direct:
             return logit_mse_direct(student, teacher, student_readout, teacher_readout)
-        if kind == "mse":
-            if self.gram is None:
-                wide = _stack(teacher_readout)
-                self.gram = wide.T @ wide
-            return logit_mse(student, teacher, student_readout, teacher_readout, self.gram)
-        return logit_kl(student, teacher, student_readout, teacher_readout,
-                        self.settings["temperature"] if kind == "kl" else 1.0)
+        if self.gram is None:
+            weight = teacher_readout[0].detach().float()
+            self.gram = weight.T @ weight
+        return logit_mse(student, teacher, student_readout, teacher_readout, self.gram)
 
 
 def distil(student, teacher, tokenizer, train_sentences, dev_sentences, settings: dict, seed: int, folder: Path,
@@ -98,13 +112,86 @@ def distil(student, teacher, tokenizer, train_sentences, dev_sentences, settings
     return training.fit(DistillationTrainer(student, teacher, tokenizer, train_sentences, dev_sentences, settings, seed, folder, name))
 
 
-def _with_one(states: torch.Tensor) -> torch.Tensor:
-    return torch.cat([states.float(), states.new_ones(len(states), 1, dtype=torch.float32)], 1)
+class _Gram(torch.autograd.Function):
+    """The squared gap from Gram matrices. Its derivative needs them too, and no more products than the value."""
+
+    @staticmethod
+    def forward(ctx, zs, ws, bs, zt, wt, bt, gram):
+        with torch.autocast(zs.device.type, enabled=False):
+            wide, ctx.kinds = torch.float64 if zs.dtype == torch.float64 else torch.float32, [each.dtype for each in (zs, ws, bs)]
+            zs, ws, bs, zt, wt, bt = (each.to(wide) for each in (zs, ws, bs, zt, wt, bt))
+            gram = wt.T @ wt if gram is None else gram
+            of_student, of_both, bias = ws.T @ ws, wt.T @ ws, bs - bt
+            states, crossed, sums, taught_sums = zs.T @ zs, zt.T @ zs, zs.sum(0), zt.sum(0)
+            by_bias, taught_by_bias = bias @ ws, bias @ wt
+            total = (_inner(of_student, states) - 2 * _inner(of_both, crossed) + _inner(gram, zt.T @ zt)
+                     + 2 * (_inner(sums, by_bias) - _inner(taught_sums, taught_by_bias)) + len(zs) * _inner(bias, bias))
+            ctx.size = len(zs) * len(ws)
+            slope = zs @ of_student - zt @ of_both + by_bias if ctx.needs_input_grad[0] else None
+            ctx.save_for_backward(ws, wt, states, crossed, sums, taught_sums, bias, slope)
+            ctx.positions = len(zs)
+            return (total / ctx.size).to(wide)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, outer):
+        ws, wt, states, crossed, sums, taught_sums, bias, slope = ctx.saved_tensors
+        by_states = by_weight = by_readout_bias = None
+        with torch.autocast(ws.device.type, enabled=False):
+            scale = 2 * outer / ctx.size
+            if ctx.needs_input_grad[0]:
+                by_states = slope * scale
+            if ctx.needs_input_grad[1]:
+                by_weight = (ws @ (states * scale)).addmm_(wt, crossed * -scale).addr_(bias, sums * scale)
+            if ctx.needs_input_grad[2]:
+                by_readout_bias = (ws @ sums - wt @ taught_sums + ctx.positions * bias) * scale
+        found = (by_states, by_weight, by_readout_bias)
+        return *(each if each is None else each.to(kind) for each, kind in zip(found, ctx.kinds, strict=True)), None, None, None, None
 
 
-def _stack(readout) -> torch.Tensor:
-    weight, bias = readout
-    return torch.cat([weight.float(), bias.float()[:, None]], 1)
+class _Direct(torch.autograd.Function):
+    """The squared gap from logits. The derivative is made beside the value, so no logit is kept or computed twice."""
+
+    @staticmethod
+    def forward(ctx, zs, ws, bs, zt, wt, bt):
+        device = zs.device.type
+        mixed = torch.is_autocast_enabled(device)
+        exact = torch.promote_types(zs.dtype, torch.float32)
+        low = torch.get_autocast_dtype(device) if mixed else exact
+        part = max(1, LOGITS.get(device, LOGITS_ELSEWHERE) // max(1, len(zs)))
+        ctx.slopes = [torch.zeros_like(each, dtype=exact) if wanted else None
+                      for each, wanted in zip((zs, ws, bs), ctx.needs_input_grad, strict=False)]
+        by_states, by_weight, by_bias = ctx.slopes
+        scale, total = 2 / (len(zs) * len(ws)), torch.zeros((), dtype=torch.float64, device="cpu" if device == "mps" else device)
+        with torch.autocast(device, enabled=False):
+            states, taught, both = zs.to(low), zt.to(low), torch.cat([zs.to(low), zt.to(low)], 1) if mixed else None
+            for begin in range(0, len(ws), part):
+                some = slice(begin, begin + part)
+                weight = ws[some].to(low)
+                if mixed:
+                    readout = torch.cat([weight, -wt[some].to(low)], 1)
+                    gap = nn.functional.linear(both, readout, (bs[some] - bt[some]).to(low))
+                else:
+                    gap = nn.functional.linear(states, weight, bs[some].to(low))
+                    gap -= nn.functional.linear(taught, wt[some].to(low), bt[some].to(low))
+                total += torch.linalg.vector_norm(gap, dim=1, dtype=exact).to(total).square().sum()
+                if by_states is not None:
+                    by_states += gap @ weight
+                if by_weight is not None:
+                    by_weight[some] = gap.T @ states
+                if by_bias is not None:
+                    by_bias[some] = gap.sum(0, dtype=exact)
+        for slope in filter(torch.is_tensor, ctx.slopes):
+            slope *= scale
+        ctx.kinds = [each.dtype for each in (zs, ws, bs)]
+        return (total / (len(zs) * len(ws))).to(zs.device, exact)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, outer):
+        slopes, ctx.slopes = ctx.slopes, None
+        found = (each if each is None else each.mul_(outer).to(kind) for each, kind in zip(slopes, ctx.kinds, strict=True))
+        return *found, None, None, None
 
 
 def _inner(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:

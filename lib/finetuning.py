@@ -130,7 +130,8 @@ class FinetuneTrainer(training.StudyTrainer):
         self.metric, self.decode = metric, decode
         self.precision, self.patience = settings.get("precision", "auto"), settings["patience"]
         self.history, self.seconds, self.best_epoch, self.best_scores, self.best_weights = [], [], 0, None, {}
-        training.choose_attention(model, self.precision, settings.get("max_length", max(len(item["input_ids"]) for item in encoded["train"])))
+        longest = max(len(item["input_ids"]) for item in encoded["train"])
+        training.choose_attention(model, self.precision, settings.get("max_length", longest))
         super().__init__(
             model=model, train_dataset=encoded["train"], eval_dataset=encoded["dev"],
             data_collator=lambda items: collate(items, model.config.pad_token_id),

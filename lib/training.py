@@ -247,11 +247,15 @@ class MaskedTrainer(StudyTrainer):
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         with autocast(model.config, self.precision):
             terms = self.loss(model, inputs)
-        for name, value in terms.items():
-            if name != "loss":
-                total, count = self.parts.get(name, (0.0, 0))
-                self.parts[name] = (total + value.detach(), count + 1)
+        self.note(**{name: value.detach() for name, value in terms.items() if name != "loss"},
+                  padding=1 - inputs["attention_mask"].float().mean())
         return terms["loss"]
+
+    def note(self, **values) -> None:
+        """Remember named values of one batch; the log holds their means."""
+        for name, value in values.items():
+            total, count = self.parts.get(name, (0.0, 0))
+            self.parts[name] = (total + value, count + 1)
 
     def evaluate(self, *_, **__):
         scores = score_mlm(self.model, self.dev, self.precision)
@@ -262,7 +266,7 @@ class MaskedTrainer(StudyTrainer):
 
     def log(self, logs, start_time=None):
         if "loss" in logs and self.parts:
-            logs = logs | {name: round((total / count).item(), 6) for name, (total, count) in self.parts.items()}
+            logs = logs | {name: round(float(total / count), 6) for name, (total, count) in self.parts.items()}
             self.parts = {}
         super().log(logs, start_time)
 

@@ -52,19 +52,72 @@ def close(found, expected):
 
 
 @pytest.mark.parametrize("positions", [5, 40, 700])
-@pytest.mark.parametrize("chunk", [512, 7])
-def test_both_forms_of_the_squared_gap_against_dense_logits(positions, chunk, monkeypatch):
-    monkeypatch.setattr(distillation, "CHUNK", chunk)
-    student, teacher = states(positions, 12, 50, 1), states(positions, 20, 50, 2)
+@pytest.mark.parametrize("logits", [2**21, 700 * 7])  # the whole vocabulary at once; 7 tokens at a time, the last part smaller
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64])
+def test_both_forms_of_the_squared_gap_against_dense_logits(positions, logits, kind, monkeypatch):
+    monkeypatch.setattr(distillation, "LOGITS", {"cpu": logits * positions // 700})
+    student, teacher = ([tensor.detach().to(kind).requires_grad_() for tensor in states(positions, width, 50, seed)]
+                        for width, seed in ((12, 1), (20, 2)))
     wide = [[tensor.detach().double().requires_grad_() for tensor in each] for each in (student, teacher)]
     expected = mse(*(z @ weight.T + bias for z, weight, bias in wide))
     gradients = torch.autograd.grad(expected, wide[0])
-    gram = distillation._stack(teacher[1:]).detach()
-    for form, extra in ((distillation.logit_mse, []), (distillation.logit_mse, [gram.T @ gram]), (distillation.logit_mse_direct, [])):
+    gram = teacher[1].detach().T @ teacher[1].detach()
+    exact = 1e-12 if kind == torch.float64 else 1e-5
+    for form, extra in ((distillation.logit_mse, []), (distillation.logit_mse, [gram]), (distillation.logit_mse_direct, [])):
         loss = form(student[0], teacher[0].detach(), student[1:], [t.detach() for t in teacher[1:]], *extra)
-        assert loss.item() == pytest.approx(expected.item(), rel=1e-5) and loss.dtype == torch.float32
-        for found, wanted in zip(torch.autograd.grad(loss, student), gradients, strict=True):
-            assert close(found, wanted)
+        assert loss.item() == pytest.approx(expected.item(), rel=exact) and loss.dtype == kind
+        for found, wanted in zip(torch.autograd.grad(3 * loss, student), gradients, strict=True):
+            assert (found.double() - 3 * wanted).norm() <= exact * 30 * wanted.norm() and found.dtype == kind
+
+
+@pytest.mark.parametrize("form", [distillation.logit_mse, distillation.logit_mse_direct])
+def test_the_squared_gap_gives_only_the_gradients_asked_for(form):
+    student, teacher = states(30, 12, 50, 1), [tensor.detach() for tensor in states(30, 20, 50, 2)]
+    whole = torch.autograd.grad(form(student[0], teacher[0], student[1:], teacher[1:]), student)
+    for number in range(3):
+        some = [tensor.detach().requires_grad_(place == number) for place, tensor in enumerate(student)]
+        form(some[0], teacher[0], some[1:], teacher[1:]).backward()
+        assert [tensor.grad is None for tensor in some] == [place != number for place in range(3)]
+        assert torch.allclose(some[number].grad, whole[number], rtol=1e-5)
+    with torch.no_grad():
+        assert not form(student[0], teacher[0], student[1:], teacher[1:]).requires_grad
+
+
+@pytest.mark.parametrize("form", [distillation.logit_mse, distillation.logit_mse_direct])
+def test_the_squared_gap_inside_bfloat16(form):
+    """The Gram form stays in float32, bit for bit. The direct one rounds the gap, not the logits: a student near its teacher shows it."""
+    student, given = states(40, 64, 300, 1), states(40, 64, 300, 2)
+    teacher = [(tensor + 0.02 * noise).detach() for tensor, noise in zip(student, given, strict=True)]
+    gap = (student[0].double() @ student[1].double().T + student[2].double()
+           - teacher[0].double() @ teacher[1].double().T - teacher[2].double())
+    expected = gap.square().mean()
+    gradients = torch.autograd.grad(expected, student)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = form(student[0], teacher[0], student[1:], teacher[1:])
+        rounded = [each.bfloat16().float() for each in (student[0], student[1], teacher[0], teacher[1])]
+    found = torch.autograd.grad(loss, student)
+    assert loss.dtype == torch.float32 and all(each.dtype == torch.float32 for each in found)
+    if form is distillation.logit_mse:
+        alone = form(student[0], teacher[0], student[1:], teacher[1:])
+        assert loss.equal(alone) and all(map(torch.equal, found, torch.autograd.grad(alone, student)))
+        assert loss.item() == pytest.approx(expected.item(), rel=1e-4)
+    else:  # what is left is the rounding of states and weights themselves
+        ideal = (rounded[0] @ rounded[1].T + student[2] - rounded[2] @ rounded[3].T - teacher[2]).square().mean()
+        assert loss.item() == pytest.approx(ideal.item(), rel=2e-3)
+        for slope, wanted in zip(found, gradients, strict=True):
+            assert (slope - wanted).norm() <= 0.25 * wanted.norm()
+
+
+@pytest.mark.parametrize(("student", "teacher"), [(384, 384), (312, 768), (768, 768)])
+def test_the_cheaper_form_is_the_one_with_fewer_products(student, teacher):
+    """Products counted from the shapes of every matrix product the two forms make."""
+    vocabulary = 10
+    for positions in (1, 100, 300, 384, 385, 700, 1000):
+        logits = positions * vocabulary * (student + teacher)  # forward; backward: by the states, by the weights
+        direct = logits + 2 * positions * vocabulary * student
+        grams = vocabulary * student * (student + teacher) * 2  # Ws'Ws, Wt'Ws; backward: Ws times and Wt times small matrices
+        assert distillation.direct_is_cheaper(positions, student, teacher, False) == (direct <= grams)
+        assert distillation.direct_is_cheaper(positions, student, teacher, True) == (direct <= distillation.BFLOAT16_GAIN * grams)
 
 
 @pytest.mark.parametrize("temperature", [1.0, 2.0, 5.0])
@@ -179,6 +232,7 @@ def test_only_the_student_learns(family, tmp_path):
     terms = [entry for entry in learned["history"] if "loss" in entry]
     for entry in terms:
         assert entry["loss"] == pytest.approx(0.2 * entry["mlm_loss"] + 0.8 * entry["distillation_loss"], abs=1e-3)
+        assert 0 <= entry["padding"] < 1 and entry["gram_form"] == 1  # about 60 positions a step, 16 and 24 dimensions
     assert [entry["step"] for entry in terms] == list(range(1, 13))
 
 
