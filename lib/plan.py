@@ -21,7 +21,7 @@ from lib.studies import Run
 
 NOTEBOOKS = {"pretrain": "00_pretrain_teacher", "adapt": "10_adapt_teacher", "layers": "20_distil_layers", "ffn": "30_prune_ffn",
              "hidden": "40_reduce_hidden", "vocabulary": "50_trim_vocabulary", "finetune": "60_finetune_task",
-             "perplexity": "70_pseudo_perplexity", "lens": "80_logit_lens"}
+             "baseline": "65_baselines", "perplexity": "70_pseudo_perplexity", "lens": "80_logit_lens"}
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,12 @@ class Job:
 
 def job(run: Run) -> Job:
     """The job that makes `run`; its parameters name only what differs from the study's settings."""
+    if run.step == "baseline":
+        usual = studies.baseline(run.study, run.language, run.task, run.settings["kind"])
+        changed = _difference(run.settings, usual.settings)
+        given = {"study": run.study, "language": run.language, "task": run.task, "kind": run.settings["kind"]}
+        given |= {"overrides": {"finetune": changed}} if changed else {}
+        return Job(run, paths.NOTEBOOKS / f"{NOTEBOOKS[run.step]}.ipynb", given, ())
     scored = run if run.step in studies.STEPS else run.parent
     steps = scored.lineage()
     own = studies.study(run.study)
@@ -67,7 +73,10 @@ def job(run: Run) -> Job:
 
 
 def jobs(study: str) -> list[Job]:
-    """All jobs of a study, each once, an earlier one never needing a later."""
+    """All jobs of a study, each once, an earlier one never needing a later.
+
+    What a study's `baselines` name is run for every language and task that it scores a model on, from as many examples.
+    """
     own, found = studies.study(study), {}
     for variant in ({"set": {}}, *own.variants):
         for pair in own.pairs:
@@ -80,6 +89,10 @@ def jobs(study: str) -> list[Job]:
                 last = max([steps.index(by_step[step]) for step in score], default=-1) if variant["set"] else len(steps) - 1
                 for run in steps[: last + 1]:
                     found[run.id] = run
+                for task in variant.get("tasks", own.tasks) if score else ():
+                    for kind in own.baselines:
+                        run = studies.baseline(study, language, task, kind, pair["teacher"], variant["set"])
+                        found[run.id] = run
                 for step in score:
                     for task in variant.get("tasks", own.tasks):
                         for seed in variant.get("seeds", own.task_seeds):
@@ -92,10 +105,12 @@ def jobs(study: str) -> list[Job]:
 
 
 def batches(study: str) -> list[list[Job]]:
-    """The jobs of a study in groups that are best run in one kernel: each step of a chain alone, all scorings of one model together."""
+    """The jobs of a study in groups that are best run in one kernel: each step of a chain alone, all scorings of one model together,
+    all baselines together."""
     groups: dict[str, list[Job]] = {}
     for each in jobs(study):
-        groups.setdefault(each.run.id if each.run.step in studies.STEPS else f"on {each.run.parent.id}", []).append(each)
+        own = each.run.id if each.run.step in studies.STEPS else f"on {each.run.parent.id}" if each.run.parent else each.run.step
+        groups.setdefault(own, []).append(each)
     return list(groups.values())
 
 
@@ -158,7 +173,8 @@ def _alone(run: Run):
 
 
 def _difference(settings, usual) -> dict:
-    return {key: value for key, value in settings.items() if usual.get(key) != value}
+    """What must be given to make `settings` of the usual ones; a setting that is left out is given as 0."""
+    return {key: value for key, value in settings.items() if usual.get(key) != value} | dict.fromkeys(usual.keys() - settings.keys(), 0)
 
 
 def _complete(steps: list, order: tuple) -> tuple:

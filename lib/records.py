@@ -20,7 +20,7 @@ def write(run, model: dict, **parts) -> dict:
     `model` says which model the numbers are about: id, step, parameters, teacher_parameters, compression_rate, config.
     `parts` are the record's further sections: scores, history, data, seconds, ...
     """
-    chain = [each for each in run.lineage() if each.step not in ("finetune", "perplexity", "lens")]
+    chain = [each for each in run.lineage() if each.step not in ("finetune", "baseline", "perplexity", "lens")]
     settings = {each.step: dict(each.settings) for each in run.lineage()}
     record = {"id": run.id, "step": run.step, "study": run.study, "language": run.language, "teacher": run.teacher,
               "task": run.task, "seed": run.seed, "model": model, "settings": settings, "source": run.source.kind,

@@ -19,6 +19,7 @@ from lib.params import SOURCES, Source, check_choice, check_keys, check_seed, ch
 STEPS = ("pretrain", "adapt", "layers", "ffn", "hidden", "vocabulary")  # the paper's order; a study may change it
 TASKS = ("tc", "sa", "ner", "pos")
 MEASURES = ("perplexity", "lens")  # what is measured on a model without training anything
+BASELINES = ("majority", "ngrams")  # what answers a task without an encoder
 
 _AMOUNT = {"steps": int, "batch_size": int, "accumulation": int, "max_length": int, "learning_rate": float,
            "precision": ("auto", "float32", "bfloat16")}
@@ -26,7 +27,7 @@ _DISTIL = _AMOUNT | {"distillation_loss": ("mse", "kl", "plain_kl"), "mlm_weight
                      "all_positions": bool}
 SETTINGS = {
     "pretrain": _AMOUNT,
-    "adapt": _AMOUNT | {"published": bool},
+    "adapt": _AMOUNT | {"published": bool, "sentences": int},
     "layers": _DISTIL | {"num_hidden_layers": int,
                          "layer_choice": ("last_k", "first_k", "stride", "first_last_k", "random")},
     "ffn": {"intermediate_size": int, "sentences": int, "batch_size": int, "max_length": int, "part": ("train", "dev")},
@@ -36,6 +37,7 @@ SETTINGS = {
     "perplexity": {"sentences": int, "max_length": int},
     "lens": {"sentences": int},
 }
+OPTIONAL = {"adapt": {"sentences"}}  # settings that may be left out, which is the same as 0: no limit
 _TUNE = {"epochs": int, "batch_size": int, "learning_rate": float, "max_length": int, "weight_decay": float,
          "warmup": float, "max_steps": int, "patience": int}
 FINETUNE = {"method": ("adapter", "full"), "reduction_factor": int, "adapter_input": ("ffn", "layer_norm"), "first_subword": bool,
@@ -44,7 +46,7 @@ _ABOVE_ZERO = {"batch_size", "accumulation", "max_length", "learning_rate", "tem
                "hidden_size", "kept_tokens", "epochs", "reduction_factor"}
 _SHARES = {"mlm_weight", "warmup"}  # never above 1
 _KINDS = {"title": str, "data_root": str, "models_root": str, "pairs": list, "order": list, "steps": dict, "score": list, "tasks": list,
-          "variants": list, "measure": dict}
+          "variants": list, "measure": dict, "baselines": list}
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ class Study:
     task_seeds: tuple
     variants: tuple
     measure: dict
+    baselines: tuple
 
     def teacher_of(self, language: str) -> str:
         """The first teacher the study pairs with `language`."""
@@ -83,8 +86,8 @@ class Run:
 
     step: str
     study: str
-    teacher: str
-    seed: int
+    teacher: str | None
+    seed: int | None
     settings: MappingProxyType
     source: Source = field(repr=False)
     corpus: MappingProxyType = field(repr=False)
@@ -126,6 +129,20 @@ class Run:
         return "\n".join(lines + [f"  after: {self.parent.id}" if self.parent else "  after: nothing"])
 
 
+class Baseline(Run):
+    """The run that answers a task without an encoder: it has no teacher and, since nothing in it is drawn, no seed."""
+
+    @cached_property
+    def id(self) -> str:
+        """Readable name and 8 hexadecimal digits over everything the result depends on."""
+        return f"{self.language}.baseline.{self.task}.{self.settings['kind']}.{_digest(self.identity())}"
+
+    def identity(self) -> dict:
+        """Everything the result depends on, as plain values."""
+        return {"step": self.step, "language": self.language, "task": self.task, "settings": dict(self.settings),
+                "source": self.source.kind}
+
+
 def study(name: str) -> Study:
     """The study params/studies/<name>.yaml, checked key by key before anything runs."""
     folder = paths.PARAMS / "studies"
@@ -141,8 +158,8 @@ def study(name: str) -> Study:
 def _study(name: str, file: Path, _state: tuple) -> Study:
     raw = read_yaml(file)
     say = f"params/studies/{name}.yaml"
-    check_keys(raw, {"title", "source", "data_root", "models_root", "corpus", "pairs", "order", "steps", "finetune", "score", "tasks",
-                "seeds", "variants", "measure"}, {"data_root", "models_root", "variants", "order", "measure"}, say)
+    optional = {"data_root", "models_root", "variants", "order", "measure", "baselines"}
+    check_keys(raw, {"title", "source", "corpus", "pairs", "steps", "finetune", "score", "tasks", "seeds", *optional}, optional, say)
     for key in _KINDS.keys() & raw.keys():
         check_value(raw[key], _KINDS[key], f"{say}: {key}")
     check_choice(raw["source"], SOURCES, f"{say}: source")
@@ -176,21 +193,19 @@ def _study(name: str, file: Path, _state: tuple) -> Study:
         variants.append(variant | {"set": _check_overrides(variant["set"], STEPS, f"{say}: variants: set")})
     _check_list(raw["score"], order, f"{say}: score")
     _check_list(raw["tasks"], TASKS, f"{say}: tasks")
+    _check_list(raw.get("baselines", []), BASELINES, f"{say}: baselines")
     return Study(name, raw["title"], Source(raw["source"], root(raw.get("data_root"), "STUDY_DATA_ROOT")),
                  root(raw.get("models_root"), "STUDY_MODELS_ROOT"), raw["corpus"], tuple(pairs), order, steps, tune,
-                 tuple(raw["score"]), tuple(raw["tasks"]), raw["seeds"]["chain"], tuple(raw["seeds"]["tasks"]), tuple(variants), measure)
+                 tuple(raw["score"]), tuple(raw["tasks"]), raw["seeds"]["chain"], tuple(raw["seeds"]["tasks"]), tuple(variants), measure,
+                 tuple(raw.get("baselines", ())))
 
 
 def chain(study_name: str, language: str, teacher: str = "", overrides: dict | None = None, seed: int | None = None,
           order: tuple | None = None) -> list[Run]:
     """The runs of one compression, in order, from the teacher's pre-training to the last cut."""
     plan = study(study_name)
-    chosen = plan.teacher_of(language)
-    teacher = teacher or chosen
-    pair = next((each for each in plan.pairs if each["teacher"] == teacher and language in each["languages"]), None)
-    if pair is None:
-        raise StudyError(f"the study {study_name!r} does not pair the teacher {teacher!r} with {language!r} (it has {chosen!r}); "
-                         f"add the pair to params/studies/{study_name}.yaml")
+    teacher = teacher or plan.teacher_of(language)
+    pair = _pair(plan, language, teacher)
     order = _check_order(order or plan.order, plan.order, f"study {study_name!r}: order")
     overrides = _check_overrides(overrides or {}, (*order, "finetune"), "overrides")
     seed = plan.chain_seed if seed is None else seed
@@ -198,6 +213,10 @@ def chain(study_name: str, language: str, teacher: str = "", overrides: dict | N
     result: list[Run] = []
     for step in order:
         settings = plan.steps[step] | pair["set"].get(step, {}) | overrides.get(step, {})
+        settings = {key: value for key, value in settings.items() if value or key not in OPTIONAL.get(step, ())}
+        if step == "adapt" and 0 < plan.corpus["train"] < settings.get("sentences", 0):
+            raise StudyError(f"adapt: {settings['sentences']} sentences were asked for; the study {study_name!r} takes "
+                             f"{plan.corpus['train']} of each language (corpus: train): ask for no more")
         result.append(Run(step, study_name, teacher, plan.chain_seed if step == "pretrain" else seed, MappingProxyType(settings),
                           plan.source, MappingProxyType(plan.corpus), plan.models_root,
                           None if step == "pretrain" else language, None, result[-1] if result else None))
@@ -230,6 +249,23 @@ def measuring(model: Run, language: str, kind: str, overrides: dict | None = Non
     return replace(model, step=kind, language=language, task=None, settings=MappingProxyType(settings), parent=model)
 
 
+def baseline(study_name: str, language: str, task: str, kind: str, teacher: str = "", overrides: dict | None = None) -> Baseline:
+    """The run that answers `task` in `language` without an encoder, from as many examples as the study's models get.
+
+    `kind` is majority or ngrams. Of the overrides only `{"finetune": {"train_limit": ...}}` changes it; `teacher` says whose pair of
+    the study is meant where a language has several, should they differ in this.
+    """
+    plan = study(study_name)
+    pair = _pair(plan, language, teacher or plan.teacher_of(language))
+    check_choice(task, plan.tasks, f"study {study_name!r}: task")
+    check_choice(kind, BASELINES, f"study {study_name!r}: baseline")
+    overrides = _check_overrides(overrides or {}, STEPS, "overrides")
+    tune = plan.tune | pair["set"].get("finetune", {}) | overrides.get("finetune", {})
+    settings = MappingProxyType({"kind": kind, "train_limit": tune["train_limit"]})
+    return Baseline("baseline", study_name, None, None, settings, plan.source, MappingProxyType(plan.corpus), plan.models_root,
+                    language, task)
+
+
 def resolve(step: str, cell: dict) -> Run:
     """The run a notebook's parameters cell asks for; give it `globals()`.
 
@@ -246,6 +282,8 @@ def resolve(step: str, cell: dict) -> Run:
                              f"{', '.join(sorted({each['teacher'] for each in plan.pairs}))}: take one of these")
         return chain(plan.name, pair["languages"][0], pair["teacher"], overrides)[0]
     fact("languages", given["language"])
+    if step == "baseline":
+        return baseline(plan.name, given["language"], given["task"], given["kind"], "", overrides)
     order = tuple(given.get("order") or plan.order)
     runs = chain(plan.name, given["language"], given["teacher"], overrides, None if step not in STEPS else given["seed"], order)
     wanted = (given["model_step"] or order[-1]) if step not in STEPS else step
@@ -273,9 +311,17 @@ def _parameters(cell: dict) -> dict:
     return {name: cell[name] for name in declared}
 
 
+def _pair(plan: Study, language: str, teacher: str) -> dict:
+    pair = next((each for each in plan.pairs if each["teacher"] == teacher and language in each["languages"]), None)
+    if pair is None:
+        raise StudyError(f"the study {plan.name!r} does not pair the teacher {teacher!r} with {language!r} (it has "
+                         f"{plan.teacher_of(language)!r}); add the pair to params/studies/{plan.name}.yaml")
+    return pair
+
+
 def _check(step: str, given: dict, say: str, complete: bool) -> dict:
     schema = SETTINGS[step]
-    check_keys(given, set(schema), set() if complete else set(schema), say)
+    check_keys(given, set(schema), OPTIONAL.get(step, set()) if complete else set(schema), say)
     return {key: _checked(schema, key, value, say) for key, value in given.items()}
 
 

@@ -110,7 +110,7 @@ def _tidy(runs: pandas.DataFrame, metrics: dict) -> pandas.DataFrame:
             raise StudyError(f"the record {runs.get('id', runs.index)[place]} has no {metric}, by which {task} is judged: run it again")
         tidy.loc[mask, "score"] = 100 * values.astype(float)
     settings = runs.filter(regex=r"^settings\.|^source$").drop(columns=_IN_LABEL, errors="ignore")
-    settings = settings.map(_word).astype(object)
+    settings = _with_optional(settings.map(_word).astype(object))
     tuning = settings.filter(regex=r"^settings\.finetune\.")
     tidy["variant"] = _unusual(settings.drop(columns=tuning.columns), tidy[["language", "teacher"]], _orders(runs))
     tidy["setup"] = _unusual(tuning, tidy[["language", "teacher", "task"]], [""] * len(runs))
@@ -122,6 +122,15 @@ def _word(value) -> str | float:
     if isinstance(value, float | int) and not isinstance(value, bool):
         return math.nan if math.isnan(value) else f"{value:.10g}"
     return math.nan if value is None else str(value)
+
+
+def _with_optional(settings: pandas.DataFrame) -> pandas.DataFrame:
+    """`settings` with the optional ones that were left out as "0", wherever their step was run."""
+    for step, names in studies.OPTIONAL.items():
+        for name in {f"settings.{step}.{each}" for each in names} & set(settings):
+            run = settings.filter(regex=rf"^settings\.{step}\.").notna().any(axis=1)
+            settings[name] = settings[name].mask(settings[name].isna() & run, "0")
+    return settings
 
 
 def _unusual(settings: pandas.DataFrame, group: pandas.DataFrame, words: list[str]) -> list[str]:

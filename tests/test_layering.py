@@ -11,7 +11,8 @@ FLOORS = (
     ("params", "records", "metrics", "readers", "sample", "hub", "kernel"),
     ("models", "studies", "corpora", "tasks"),
     ("training", "masking"),
-    ("layers", "pruning", "hidden", "vocabulary", "mlm", "distillation", "adapters", "finetuning", "perplexity", "logit_lens", "cards"),
+    ("layers", "pruning", "hidden", "vocabulary", "mlm", "distillation", "adapters", "finetuning", "baselines", "perplexity",
+     "logit_lens", "cards"),
     ("tables", "plots", "results"),
     ("plan",),
 )

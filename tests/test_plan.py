@@ -19,6 +19,7 @@ VARIANTS = [
     {"set": {"hidden": {"hidden_start": "svd"}}, "languages": ["slk"], "score": ["hidden", "vocabulary"]},
     {"set": {"finetune": {"reduction_factor": 2, "sequence": {"epochs": 9}}}, "tasks": ["tc"]},
     {"set": {"lens": {"sentences": 9}, "finetune": {"token": {"epochs": 9}}}, "tasks": ["pos"], "score": ["adapt"]},
+    {"set": {"adapt": {"sentences": 0}}, "score": ["adapt"]},
     {"set": {}, "order": ["pretrain", "adapt", "vocabulary", "layers"], "score": ["layers"]},
     {"set": {"layers": {"layer_choice": "last_k"}}, "order": ["pretrain", "layers", "ffn"], "score": ["ffn"]}]
 
@@ -63,7 +64,9 @@ def test_every_jobs_parameters_lead_back_to_its_run(name, monkeypatch):
         monkeypatch.setattr(paths, "PARAMS", paths.ROOT / "params")
     if name == "tough":
         measure = {"lens": {"sentences": 3}, "perplexity": {"sentences": 4, "max_length": 16}}
-        toys.write_study(toys.STUDY | {"measure": measure, "variants": VARIANTS}, "tough")
+        pairs = [*toys.STUDY["pairs"], {"teacher": "mini-bert", "languages": ["swh"], "set": {"finetune": {"train_limit": 7}}}]
+        tough = toys.STUDY | {"measure": measure, "variants": VARIANTS, "pairs": pairs, "baselines": ["ngrams", "majority"]}
+        toys.write_study(toys.changed(tough, "steps.adapt.sentences", 9), "tough")
     jobs = jobs_here(name) if name in HERE else plan.jobs(name)
     assert len(set(ids(jobs))) == len(jobs) > 0
     for job in jobs:
@@ -108,6 +111,44 @@ def test_variants_add_what_they_change_and_no_more():
     assert more({"set": {}, "score": ["ffn"], "tasks": ["tc"], "seeds": [1]}) == {"finetune": 3}
     assert more({"set": {"layers": {"num_hidden_layers": 2}}, "languages": ["mlt"]}) == {}  # what the study has already
     assert more({"set": {}, "order": ["pretrain", "layers"], "score": [], "languages": ["mlt"]}) == {"layers": 1}
+
+
+def test_baselines_add_one_run_a_language_task_and_kind():
+    usual = ids(plan.jobs("toy"))
+    own = toys.STUDY | {"baselines": ["majority", "ngrams"]}
+    toys.write_study(own)
+    jobs = plan.jobs("toy")
+    new = [job for job in jobs if job.run.step == "baseline"]
+    assert [each for each in ids(jobs) if each not in ids(new)] == usual  # nothing else changes
+    assert Counter((job.run.language, job.run.task, job.run.settings["kind"]) for job in new) == Counter(
+        (language, task, kind) for language in ("mlt", "slk", "swh") for task in ("tc", "pos") for kind in ("majority", "ngrams"))
+    assert all(job.needs == () and job.notebook.stem == "65_baselines" for job in new)
+    assert new[0].parameters == {"study": "toy", "language": "mlt", "task": "tc", "kind": "majority"}
+    assert [ids(batch) for batch in plan.batches("toy") if batch[0].run.step == "baseline"] == [ids(new)]
+    limited = {"set": {"finetune": {"train_limit": 5}}, "languages": ["slk"], "tasks": ["pos"], "score": ["adapt"]}
+    unscored = {"set": {"finetune": {"train_limit": 6}}, "score": []}
+    toys.write_study(own | {"variants": [limited, unscored]})
+    more = [job for job in plan.jobs("toy") if job.run.step == "baseline" and job.run.id not in ids(new)]
+    assert [job.parameters for job in more] == [{"study": "toy", "language": "slk", "task": "pos", "kind": kind,
+                                                 "overrides": {"finetune": {"train_limit": 5}}} for kind in ("majority", "ngrams")]
+
+
+def test_a_study_with_baselines_is_made_and_collected(executed, tmp_path):
+    toys.write_study(toys.STUDY | {"baselines": ["majority"]})
+    jobs = plan.jobs("toy")
+    plan.make(jobs)
+    plan.make(jobs)
+    assert executed == [job.run for job in jobs]
+    assert {file.stem for file in plan.collect("toy", tmp_path / "kept")} == set(ids(jobs))
+
+
+def test_how_much_text_to_adapt_on_is_a_variant():
+    usual = ids(plan.jobs("toy"))
+    shares = [{"set": {"adapt": {"sentences": share}}, "score": ["adapt"], "tasks": ["tc"], "seeds": [1]} for share in (4, 13, 0)]
+    toys.write_study(toys.STUDY | {"variants": shares})
+    new = [job for job in plan.jobs("toy") if job.run.id not in usual]
+    assert Counter(job.run.step for job in new) == {"adapt": 2 * 3, "finetune": 2 * 3}  # the third is what the study has already
+    assert {json.dumps(job.parameters["overrides"]) for job in new} == {'{"adapt": {"sentences": 4}}', '{"adapt": {"sentences": 13}}'}
 
 
 def test_the_seeds_of_a_study_reach_its_jobs():

@@ -12,6 +12,8 @@ NOTEBOOK = {"study": (str, "toy"), "language": (str, "mlt"), "teacher": (str, ""
             "overrides": (dict, {})}
 TASK = NOTEBOOK | {"task": (str, "tc"), "model_step": (str, "")}
 
+BASELINE = {name: TASK[name] for name in ("study", "language", "task", "overrides")} | {"kind": (str, "ngrams")}
+
 
 @pytest.fixture(scope="module")
 def common(tmp_path_factory):
@@ -83,10 +85,28 @@ def test_a_pairs_own_settings_and_overrides_over_them():
 
 @pytest.mark.parametrize(("step", "key"), SETTINGS)
 def test_a_changed_setting_makes_new_runs_from_its_step_on(step, key):
-    value = other(key, studies.SETTINGS[step][key], toys.STUDY["steps"][step][key])
+    value = other(key, studies.SETTINGS[step][key], toys.STUDY["steps"][step].get(key, 0))
     old, new = ids(), ids(overrides={step: {key: value}})
     place = studies.STEPS.index(step)
     assert new[:place] == old[:place] and not set(new[place:]) & set(old)
+
+
+def test_a_setting_left_out_is_a_setting_of_zero():
+    """Also over a study that gives another: `sentences: 0` is all text, and the run of a study that never heard of it."""
+    usual = ids()
+    assert ids(overrides={"adapt": {"sentences": 0}}) == usual and "sentences" not in studies.chain("toy", "mlt")[1].settings
+    toys.write_study(toys.changed(toys.STUDY, "steps.adapt.sentences", 7), "second")
+    assert studies.chain("second", "mlt")[1].settings["sentences"] == 7 and ids(study="second")[1] != usual[1]
+    assert ids(study="second", overrides={"adapt": {"sentences": 0}}) == usual
+    assert ids(overrides={"adapt": {"sentences": 7}}) == ids(study="second")
+
+
+def test_no_more_text_to_adapt_on_than_the_study_takes():
+    assert studies.chain("toy", "mlt", overrides={"adapt": {"sentences": 40}})[1].settings["sentences"] == 40
+    with pytest.raises(StudyError, match=r"adapt: 41 sentences were asked for; the study 'toy' takes 40 of each language"):
+        studies.chain("toy", "mlt", overrides={"adapt": {"sentences": 41}})
+    toys.write_study(toys.changed(toys.STUDY, "corpus.train", 0), "second")  # all there are, however many
+    assert studies.chain("second", "mlt", overrides={"adapt": {"sentences": 41}})[1].settings["sentences"] == 41
 
 
 def test_equal_settings_share_their_runs_between_studies():
@@ -170,6 +190,47 @@ def test_a_pairs_own_settings_of_scoring():
     assert (run.settings["epochs"], run.settings["batch_size"], run.settings["reduction_factor"]) == (7, 3, 2)
 
 
+def test_runs_of_baselines():
+    run = studies.baseline("toy", "mlt", "pos", "ngrams")
+    assert (run.step, run.task, run.parent, run.teacher, run.seed) == ("baseline", "pos", None, None, None) and run.lineage() == [run]
+    assert dict(run.settings) == {"kind": "ngrams", "train_limit": 20} and run.id.startswith("mlt.baseline.pos.ngrams.")
+    different = {studies.baseline("toy", language, task, kind, "", {"finetune": {"train_limit": limit}}).id
+                 for language in ("mlt", "swh") for task in ("tc", "pos") for kind in studies.BASELINES for limit in (0, 20)}
+    assert len(different) == 16 and run.id in different
+
+
+def test_a_baseline_depends_on_its_task_data_and_amount_only(tmp_path, monkeypatch):
+    """Not on teachers, text, seeds or how models are trained: two studies with different ones share it."""
+    before = studies.baseline("toy", "mlt", "tc", "majority").id
+    changed = toys.STUDY | {"seeds": {"chain": 5, "tasks": [6]}, "corpus": {"train": 9, "dev": 9, "test": 9}}
+    toys.write_study(toys.changed(toys.changed(changed, "finetune.sequence.epochs", 9), "pairs.0.teacher", "mini-bert"), "second")
+    assert studies.baseline("second", "mlt", "tc", "majority").id == before
+    toys.write_study(toys.STUDY | {"source": "hub"}, "third")
+    assert studies.baseline("third", "mlt", "tc", "majority").id != before
+    own = toys.facts_in(tmp_path, monkeypatch)
+    toys.write_yaml(own / "training.yaml", params.facts("training") | {"weight_decay": 0.5})
+    assert studies.baseline("toy", "mlt", "tc", "majority").id == before
+
+
+def test_the_amount_of_a_baseline_is_that_of_its_pair():
+    pairs = [*toys.STUDY["pairs"], {"teacher": "mbert", "languages": ["swh"], "set": {"finetune": {"train_limit": 5}}}]
+    toys.write_study(toys.STUDY | {"pairs": pairs})
+    limits = [studies.baseline("toy", "swh", "tc", "ngrams", teacher).settings["train_limit"] for teacher in ("", "toy-xlmr", "mbert")]
+    assert limits == [20, 20, 5]
+
+
+@pytest.mark.parametrize(("given", "said"), [
+    (("toy", "mlt", "ner", "ngrams"), "study 'toy': task: 'ner' is none of tc, pos"),
+    (("toy", "mlt", "tc", "best"), "study 'toy': baseline: 'best' is none of majority, ngrams"),
+    (("toy", "hau", "tc", "ngrams"), "the study 'toy' has no language 'hau'"),
+    (("toy", "mlt", "tc", "ngrams", "toy-xlmr"), "the study 'toy' does not pair the teacher 'toy-xlmr' with 'mlt' (it has 'toy-bert')"),
+    (("toy", "mlt", "tc", "ngrams", "", {"finetune": {"limit": 3}}), "overrides: finetune: unknown key 'limit'")])
+def test_baselines_that_do_not_exist(given, said):
+    with pytest.raises(StudyError) as caught:
+        studies.baseline(*given)
+    assert str(caught.value).startswith(said)
+
+
 def test_measuring_runs():
     toys.write_study(toys.STUDY | {"measure": {"lens": {"sentences": 3}}})
     model = studies.chain("toy", "mlt")[-1]
@@ -201,6 +262,9 @@ def test_parameters_reach_the_run():
     last = studies.chain("toy", "mlt")
     assert studies.resolve("finetune", cell(TASK, seed=2)) == studies.scoring(last[-1], "mlt", "tc", 2)
     assert studies.resolve("finetune", cell(TASK, model_step="adapt", task="pos")) == studies.scoring(last[1], "mlt", "pos", 1)
+    limit = {"finetune": {"train_limit": 3}}
+    assert studies.resolve("baseline", cell(BASELINE, language="slk", overrides=limit)) == studies.baseline(
+        "toy", "slk", "tc", "ngrams", "", limit)
 
 
 def test_the_seed_of_a_scoring_leaves_its_model_alone():
