@@ -3,8 +3,8 @@
 `cells` does the arithmetic, one row a model and task; `main_table` puts it in words; `to_markdown` puts it on a page.
 Scores are percentages, differences percentage points. What was not run, and what the paper does not give, is said so.
 
-The settings met most often in the records of a language and teacher are the study's main ones. A model made or scored with
-other settings has its own row, and the row's name ends with what is different.
+The settings of a study's main chain are the usual ones; where the study's file no longer says what its records were made with, those
+met most often are. A model made or scored with other settings has its own row, and the row's name ends with what is different.
 """
 
 import math
@@ -112,8 +112,9 @@ def _tidy(runs: pandas.DataFrame, metrics: dict) -> pandas.DataFrame:
     settings = runs.filter(regex=r"^settings\.|^source$").drop(columns=_IN_LABEL, errors="ignore")
     settings = _with_optional(settings.map(_word).astype(object))
     tuning = settings.filter(regex=r"^settings\.finetune\.")
-    tidy["variant"] = _unusual(settings.drop(columns=tuning.columns), tidy[["language", "teacher"]], _orders(runs))
-    tidy["setup"] = _unusual(tuning, tidy[["language", "teacher", "task"]], [""] * len(runs))
+    main = [_main(*row) for row in runs.reindex(columns=["study", "language", "teacher", "task"]).itertuples(index=False, name=None)]
+    tidy["variant"] = _unusual(settings.drop(columns=tuning.columns), tidy[["language", "teacher"]], _orders(runs), main)
+    tidy["setup"] = _unusual(tuning, tidy[["language", "teacher", "task"]], [""] * len(runs), main)
     return tidy[tidy["language"].notna()]
 
 
@@ -133,9 +134,29 @@ def _with_optional(settings: pandas.DataFrame) -> pandas.DataFrame:
     return settings
 
 
-def _unusual(settings: pandas.DataFrame, group: pandas.DataFrame, words: list[str]) -> list[str]:
-    """`words` of each run, followed by those of its settings that differ from the most frequent ones in its group."""
-    usual = settings.groupby([group[name].fillna("") for name in group]).transform(lambda values: next(iter(values.mode()), None))
+def _main(study, language, teacher, task) -> dict[str, str]:
+    """The settings of the study's main chain for a language and teacher, and of its scoring of the task; none where it has no such."""
+    if not all(isinstance(each, str) for each in (study, language, teacher)):
+        return {}
+    try:
+        steps = studies.chain(study, language, teacher)
+        steps += [studies.scoring(steps[-1], language, task, 1)] if isinstance(task, str) else []
+    except StudyError:
+        return {}
+    left_out = {f"settings.{step}.{name}": "0" for step, names in studies.OPTIONAL.items() for name in names}
+    return left_out | {f"settings.{run.step}.{name}": _word(value) for run in steps for name, value in run.settings.items()}
+
+
+def _unusual(settings: pandas.DataFrame, group: pandas.DataFrame, words: list[str], main: list[dict]) -> list[str]:
+    """`words` of each run, followed by those of its settings that are not usual in its group.
+
+    Usual is what `main` names, if any run of the group has it, else the most frequent.
+    """
+    usual = pandas.DataFrame(index=settings.index, columns=settings.columns, dtype=object)
+    for part in settings.groupby([group[name].fillna("") for name in group]).groups.values():
+        named = {name: value for place in settings.index.get_indexer(part) for name, value in main[place].items()}
+        for name, values in settings.loc[part].items():
+            usual.loc[part, name] = named[name] if values.eq(named.get(name)).any() else next(iter(values.mode()), None)
     odd = settings.notna() & settings.ne(usual)
     found = [[f"{name.removeprefix('settings.')} {settings.at[place, name]}" for name in settings if odd.at[place, name]]
              for place in settings.index]

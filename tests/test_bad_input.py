@@ -82,9 +82,12 @@ FILES = {  # what stands where in a study file (nothing: the key is gone) -> wor
     "a variant's one seed": ("variants", [{"set": {}, "seeds": 1}], "variants: seeds: 1 is not a list"),
     "an unknown measure": ("measure", {"speed": {}}, "measure: unknown key 'speed'; it takes lens, perplexity"),
     "a measure without settings": ("measure", {"lens": {}}, "measure: lens: sentences is missing"),
+    "an unknown baseline": ("baselines", ["majority", "best"], "baselines: 'best' is none of majority, ngrams"),
+    "one baseline, no list": ("baselines", "majority", "baselines: 'majority' is not a list"),
+    "half a sentence to adapt on": ("steps.adapt.sentences", 0.5, "steps: adapt: sentences: 0.5 is not a whole number"),
     "a number for a title": ("title", 5, "title: 5 is not text"),
     "no title": ("title", None, "title is missing; add it"),
-    "a key too many": ("languages", ["mlt"], "unknown key 'languages'; it takes corpus, data_root"),
+    "a key too many": ("languages", ["mlt"], "unknown key 'languages'; it takes baselines, corpus, data_root"),
 }
 
 

@@ -8,7 +8,7 @@ import torch
 import toys
 from torch import nn
 
-from lib import distillation, hidden, models, training
+from lib import distillation, hidden, mlm, models, training
 from lib.errors import StudyError
 
 both = pytest.mark.parametrize("family", toys.FAMILIES)
@@ -245,3 +245,21 @@ def test_refusals_come_before_any_work(changes, settings, said, tmp_path):
         distillation.distil(student, toys.model("bert"), toys.tokenizer("bert"), toys.sentences(), toys.sentences(),
                             toys.DISTIL | settings, 1, tmp_path / "none")
     assert not (tmp_path / "none").exists()
+
+
+@both
+def test_a_random_start_and_no_distillation_loss_is_training_from_scratch(family, tmp_path):
+    """{hidden_start: random, mlm_weight: 1}: a new model of the student's shape, trained by the MLM loss; no weight of the teacher."""
+    train, dev, settings = toys.sentences()[:20], toys.sentences()[20:30], toys.DISTIL | {"mlm_weight": 1.0}
+    shape = {"hidden_size": 16, "num_hidden_layers": 2}
+    students = []
+    for seed in (2, 3):  # two teachers that share nothing but their shape
+        teacher = toys.model(family, seed=seed, num_hidden_layers=2)
+        student = hidden.start(teacher, 16, "random", 5)
+        assert toys.same(toys.bits(student), toys.bits(models.new(toys.config(family, **shape), 5)))
+        learned = distillation.distil(student, teacher, toys.tokenizer(family), train, dev, settings, 1, tmp_path / f"{family}{seed}")
+        assert not any("distillation_loss" in entry for entry in learned["history"])
+        students.append(toys.bits(student))
+    alone = models.new(toys.config(family, **shape), 5)
+    mlm.train(alone, toys.tokenizer(family), train, dev, settings, 1, tmp_path / f"{family}-alone")
+    assert toys.same(*students) and toys.same(students[0], toys.bits(alone))

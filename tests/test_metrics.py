@@ -9,7 +9,7 @@ from seqeval.metrics import f1_score as seqeval_f1
 from sklearn.metrics import f1_score
 
 from lib.errors import StudyError
-from lib.metrics import interval, mean_and_deviation, score
+from lib.metrics import interval, mean_and_deviation, paired_interval, score
 
 NER = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
 UPOS = ["NOUN", "VERB", "ADP", "ADJ", "ADV", "AUX", "CCONJ", "SCONJ", "DET", "INTJ", "NUM", "PART", "PRON", "PROPN", "PUNCT",
@@ -115,6 +115,36 @@ def test_interval_is_that_of_scoring_each_drawn_test_set(metric, tags):
         rows = numpy.repeat(numpy.arange(40), draw)
         scores.append(score(metric, [gold[row] for row in rows], [predicted[row] for row in rows])[metric])
     assert interval(metric, gold, predicted, share=0.9, rounds=50, seed=3) == pytest.approx(numpy.quantile(scores, [0.05, 0.95]))
+
+
+@pytest.mark.parametrize(("metric", "tags"), [("macro_f1", None), ("span_f1", NER), ("accuracy", UPOS)])
+def test_paired_interval_is_that_of_scoring_both_on_each_drawn_test_set(metric, tags):
+    """Sentence by sentence from the drawn numbers; one of the two also answers with a label the other never gives."""
+    gold, first = drawn(tags or ["a", "b", "c"], 40, 1)
+    second = [[random.Random(row).choice([tag, gold[row][0]]) for tag in answers] for row, answers in enumerate(first)]
+    if tags is None:
+        gold, first, second = ([row[0] for row in side] for side in (gold, first, second))
+        first[3] = "d"
+    gaps = []
+    for draw in numpy.random.default_rng(3).multinomial(40, [1 / 40] * 40, size=50):
+        rows = numpy.repeat(numpy.arange(40), draw)
+        ours, theirs = (score(metric, [gold[row] for row in rows], [side[row] for row in rows])[metric] for side in (first, second))
+        gaps.append(ours - theirs)
+    found = paired_interval(metric, gold, first, second, share=0.9, rounds=50, seed=3)
+    assert found == pytest.approx(numpy.quantile(gaps, [0.05, 0.95]))
+    low, high = paired_interval(metric, gold, second, first, share=0.9, rounds=50, seed=3)
+    assert (-high, -low) == pytest.approx(found)
+
+
+def test_a_paired_interval_sees_what_two_single_ones_hide():
+    """Two answers that differ in a few sentences: their intervals overlap nearly whole, their difference is sure."""
+    gold, second = drawn(UPOS, 400, 2)
+    first = [tags if row % 20 == 0 else answers for row, (tags, answers) in enumerate(zip(gold, second, strict=True))]
+    (_, high), (low, _) = interval("accuracy", gold, second), interval("accuracy", gold, first)
+    assert low < high and paired_interval("accuracy", gold, first, second)[0] > 0
+    assert paired_interval("accuracy", gold, first, first) == (0.0, 0.0)
+    with pytest.raises(StudyError, match="2 gold and 1 predicted"):
+        paired_interval("macro_f1", ["a", "b"], ["a", "b"], ["a"])
 
 
 def test_interval_holds_the_score_and_narrows_with_more_examples():

@@ -142,6 +142,16 @@ def test_a_study_with_baselines_is_made_and_collected(executed, tmp_path):
     assert {file.stem for file in plan.collect("toy", tmp_path / "kept")} == set(ids(jobs))
 
 
+def test_training_from_scratch_is_a_variant_that_shares_the_cuts_before():
+    usual = ids(plan.jobs("toy"))
+    scratch = {"set": {"hidden": {"hidden_start": "random", "mlm_weight": 1, "steps": 30}}, "score": ["vocabulary"], "tasks": ["tc"]}
+    toys.write_study(toys.STUDY | {"variants": [scratch]})
+    new = [job for job in plan.jobs("toy") if job.run.id not in usual]
+    assert Counter(job.run.step for job in new) == {"hidden": 3, "vocabulary": 3, "finetune": 6}
+    assert all(job.run.parent.id in usual for job in new if job.run.step == "hidden")
+    assert all(job.parameters["overrides"] == {"hidden": {"hidden_start": "random", "mlm_weight": 1.0, "steps": 30}} for job in new)
+
+
 def test_how_much_text_to_adapt_on_is_a_variant():
     usual = ids(plan.jobs("toy"))
     shares = [{"set": {"adapt": {"sentences": share}}, "score": ["adapt"], "tasks": ["tc"], "seeds": [1]} for share in (4, 13, 0)]

@@ -7,7 +7,7 @@ from statistics import fmean, stdev
 import pandas
 import pytest
 
-from lib import params, paths, records, tables
+from lib import params, paths, records, studies, tables
 from lib.errors import StudyError
 
 METRICS = {"tc": "macro_f1", "pos": "accuracy"}
@@ -112,6 +112,45 @@ def test_other_settings_have_their_own_row(tmp_path):
     assert only(table, model="layers 6; layers.layer_choice first_k")["Δ tc"] == "\N{MINUS SIGN}30.0 (1)"
     assert only(table, model="ffn 2,048; finetune.reduction_factor 2")["Δ tc"] == "\N{MINUS SIGN}20.0 (1)"
     assert only(table, model="adapted teacher; finetune.reduction_factor 2")["Δ tc"] == "reference"
+
+
+def test_training_from_scratch_is_named_by_its_settings(tmp_path):
+    """The student's shape without its teacher has rows of its own, before and after the vocabulary is cut.
+
+    As many runs have the one as the other setting, or more have the other: what is usual, the study's file says.
+    """
+    usual = {"hidden": dict(studies.chain("paper", "mlt", "mbert")[4].settings) | {"hidden_size": 312}}
+    scratch = {"hidden": usual["hidden"] | {"hidden_start": "random", "mlm_weight": 1.0, "steps": 700}}
+    entries = [record(step, task, 1, 0.8, settings=usual) for step in STEPS[1:] for task in (None, "tc")]
+    entries += [record(step, "tc", seed, 0.6, settings=scratch, number="b") for step in STEPS[4:] for seed in (1, 2, 3)]
+    entries = [entry | {"study": "paper"} for entry in entries]
+    table = tables.main_table(tables.cells(load(tmp_path, entries), METRICS))
+    how = "; hidden.hidden_start random; hidden.mlm_weight 1; hidden.steps 700"
+    for model in ("hidden 312", "vocabulary 40,005, hidden 312"):
+        assert only(table, model=model)["tc"] == "80.0 (1)"
+        assert only(table, model=model + how)[["tc", "Δ tc"]].tolist() == ["60.0 ± 0.0 (3)", "\N{MINUS SIGN}20.0 (1)"]
+
+
+def test_a_setting_that_is_left_out_is_the_usual_one(tmp_path):
+    """Adapted on a part of the text: a row each beside the teacher adapted on all of it, whose records do not name the setting."""
+    entries = [record(step, task, 1, 0.8) for step in ("adapt", "layers") for task in (None, "tc")]
+    for share, score in ((100, 0.5), (333, 0.7)):
+        entries += [record("adapt", task, 1, score, settings={"adapt": {"sentences": share}}, number=share) for task in (None, "tc")]
+    table = tables.main_table(tables.cells(load(tmp_path, entries), METRICS))
+    assert only(table, model="adapted teacher")[["tc", "Δ tc"]].tolist() == ["80.0 (1)", "reference"]
+    assert only(table, model="adapted teacher; adapt.sentences 100")["Δ tc"] == "\N{MINUS SIGN}30.0 (1)"
+    assert only(table, model="adapted teacher; adapt.sentences 333")["Δ tc"] == "\N{MINUS SIGN}10.0 (1)"
+    assert only(table, model="layers 6")["Δ tc"] == "+0.0 (1)"
+
+
+def test_baselines_do_not_disturb_the_table_of_models(tmp_path):
+    entries = [record(step, task, 1, 0.8) for step in STEPS[1:] for task in (None, "tc")]
+    before = tables.main_table(tables.cells(load(tmp_path, entries), METRICS))
+    floor = {"id": "mlt.baseline.tc.ngrams", "step": "baseline", "language": "mlt", "teacher": None, "task": "tc", "seed": None,
+             "source": "sample", "model": {"id": "mlt.baseline.tc.ngrams", "step": "baseline", "parameters": 9},
+             "settings": {"baseline": {"kind": "ngrams", "train_limit": 5}}, "chain": [], "scores": {"macro_f1": 0.9}}
+    after = tables.main_table(tables.cells(load(tmp_path, [*entries, floor]), METRICS))
+    pandas.testing.assert_frame_equal(after, before)
 
 
 def test_another_order_of_steps_has_its_own_row(tmp_path):
