@@ -19,10 +19,11 @@ rule all:
     default_target: True
 
 
+KNOWN = {}  # the states of runs, each looked up once
 for batch in plan.batches(STUDY):
     rule:
         name: f"{batch[0].run.step}_{batch[0].run.id}".replace(".", "_").replace("-", "_")
-        input: [need.record for job in batch for need in job.needs],
+        input: [need.record for job in batch for need in job.needs] + plan.outdated(batch, KNOWN),
         output: [update(job.run.record) for job in batch],  # update: what is finished is never deleted
         params: ids=[job.run.id for job in batch],
         threads: config.get("threads", 1)

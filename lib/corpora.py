@@ -4,7 +4,6 @@ Three sources behind one call: `sample` (the embedded grammar), `local` (a folde
 documents to train on, FLORES-200 dev to choose checkpoints, devtest to measure).
 """
 
-import hashlib
 import random
 import tarfile
 from pathlib import Path
@@ -45,7 +44,7 @@ def describe(language: str, source: Source) -> dict:
     """Return where the text comes from, for the record: kind, and for what serves it the checksum or commit, licence and origin."""
     _known_source(source)
     if source.kind == "sample":
-        return {"kind": "sample", "sha256": _sha256_of_folder(paths.SAMPLE), "licence": "as this repository",
+        return {"kind": "sample", "sha256": paths.sha256(paths.SAMPLE), "licence": "as this repository",
                 "origin": "data/sample, written for this project"}
     if source.kind == "local":
         return {"kind": "local", **readers.fingerprint(source.root, _local_file(language, source.root))}
@@ -129,11 +128,3 @@ def _config(language: str, key: str) -> str:
 def _known_source(source: Source) -> None:
     if source.kind not in params.SOURCES:
         raise StudyError(f"no source called {source.kind!r}; there are {', '.join(params.SOURCES)}: take one of these")
-
-
-def _sha256_of_folder(folder: Path) -> str:
-    """One checksum over names and contents of all files of a folder."""
-    digest = hashlib.sha256()
-    for file in sorted(file for file in folder.rglob("*") if file.is_file()):
-        digest.update(f"{file.relative_to(folder).as_posix()}\0{hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
-    return digest.hexdigest()

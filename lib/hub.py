@@ -4,13 +4,12 @@ Revisions are pinned in params/; the commit that served the data is returned wit
 are respected, and HF_ENDPOINT points to a mirror.
 """
 
+import contextlib
 import hashlib
 import http.client
-import os
 import re
 import urllib.error
 import urllib.request
-import uuid
 from pathlib import Path
 
 from lib import paths
@@ -44,22 +43,25 @@ def commit(name: str, config: str | None, revision: str | None = None) -> str:
     return _with_builder(name, config, revision, lambda builder: builder.hash)
 
 
+def place(url: str) -> Path:
+    """The file under data/raw that holds, or will hold, what `url` serves."""
+    return paths.raw() / re.sub(r"^https?://", "", url).replace(":", "_")
+
+
 def download(url: str, sha256: str | None = None) -> Path:
     """Return the file under data/raw that holds what `url` serves, fetching it if it is not there.
 
     Raises Unavailable if it cannot be fetched, StudyError if it is not the file that `sha256` names.
     """
-    file = paths.raw() / re.sub(r"^https?://", "", url).replace(":", "_")
-    content = file.read_bytes() if file.exists() else _fetch(url, file)
-    found = hashlib.sha256(content).hexdigest()
-    if sha256 and found != sha256:
-        raise StudyError(f"{file.name} from {url} has the sha256 {found}, expected {sha256}; if {file} is there, delete it and run "
-                         "again; if it happens again, the published file has changed")
-    if not file.exists():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        part = file.with_name(f".{file.name}.{uuid.uuid4().hex[:8]}.part")
-        part.write_bytes(content)
-        os.replace(part, file)
+    file = place(url)
+    with contextlib.nullcontext() if file.exists() else paths.alone(file.with_name(f".{file.name}.lock"), f"fetching {url}"):
+        content = file.read_bytes() if file.exists() else _fetch(url, file)
+        found = hashlib.sha256(content).hexdigest()
+        if sha256 and found != sha256:
+            raise StudyError(f"{file.name} from {url} has the sha256 {found}, expected {sha256}; if {file} is there, delete it and run "
+                             "again; if it happens again, the published file has changed")
+        if not file.exists():
+            paths.write_whole(file, content)
     return file
 
 

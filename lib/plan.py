@@ -8,14 +8,12 @@
 """
 
 import argparse
-import fcntl
 import shutil
 import sys
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from lib import kernel, params, paths, studies
+from lib import freshness, kernel, params, paths, records, results, studies
 from lib.errors import StudyError
 from lib.studies import Run
 
@@ -115,13 +113,15 @@ def batches(study: str) -> list[list[Job]]:
 
 
 def make(wanted: list[Job]) -> None:
-    """Run the jobs whose record is missing or older than that of the model they start from, one after another, in one kernel."""
+    """Run the jobs that are not done, one after another, in one kernel, and tidy up after kills."""
     with kernel.warm() as run:
         for each in wanted:
-            if not _fresh(each.run):
+            with _alone(each.run):
+                if state(each.run) == "done":
+                    results.tidy(each.run)
+                    continue
                 print(f"{NOTEBOOKS[each.run.step]}: {each.run.id}", flush=True)
-                with _alone(each.run):
-                    run(each.notebook, each.run.record.with_suffix(".ipynb"), each.parameters)
+                run(each.notebook, each.run.record.with_suffix(".ipynb"), each.parameters)
 
 
 def require(run: Run | None) -> None:
@@ -154,22 +154,39 @@ def collect(study: str, folder: Path, partial: bool = False) -> list[Path]:
     return sorted(folder.glob("*.json"))
 
 
+def state(run: Run, known: dict | None = None) -> str:
+    """`done`, `to do` (there is no record, or no model), or `stale`: made from data that has changed since, or from a model that was
+    made again later or is not done. `known` keeps the states of runs already asked for."""
+    known = {} if known is None else known
+    if run.id not in known:
+        known[run.id] = _state(run, known)
+    return known[run.id]
+
+
+def outdated(batch: list[Job], known: dict | None = None) -> list[Path]:
+    """For Snakemake, which goes by times alone: a file newer than the records of the batch, if one of them is there and not `done`."""
+    if not any(each.run.record.exists() and state(each.run, known) != "done" for each in batch):
+        return []
+    marker = paths.runs() / ".outdated"
+    marker.touch()
+    return [marker]
+
+
+def _state(run: Run, known: dict) -> str:
+    if not _finished(run):
+        return "to do"
+    if run.parent and (state(run.parent, known) != "done" or run.record.stat().st_mtime < run.parent.record.stat().st_mtime):
+        return "stale"
+    return "stale" if freshness.changed(run, records.read(run)) else "done"
+
+
 def _finished(run: Run) -> bool:
     return run.record.exists() and (run.step not in studies.STEPS or (run.folder / "config.json").exists())
 
 
-def _fresh(run: Run) -> bool:
-    return _finished(run) and (run.parent is None or (run.parent.record.exists() and
-                               run.record.stat().st_mtime >= run.parent.record.stat().st_mtime))
-
-
-@contextmanager
 def _alone(run: Run):
     """Nobody else makes the same run meanwhile; who comes second waits."""
-    paths.models().mkdir(parents=True, exist_ok=True)
-    with open(paths.models() / f".{run.id}.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+    return paths.alone(paths.models() / f".{run.id}.lock", f"making {run.id}")
 
 
 def _difference(settings, usual) -> dict:
@@ -196,9 +213,10 @@ def main() -> None:
             raise StudyError(f"the study {given.study!r} has no run {sorted(unknown)[0]}; "
                              f"`python -m lib.plan status {given.study}` lists them")
         if given.action == "status":
+            known: dict[str, str] = {}
             for each in work.values():
-                print("done " if each.run.record.exists() else "to do", NOTEBOOKS[each.run.step], each.run.id)
-            print(f"{sum(each.run.record.exists() for each in work.values())} of {len(work)} runs done")
+                print(f"{state(each.run, known):5} {NOTEBOOKS[each.run.step]} {each.run.id}")
+            print(f"{sum(state(each.run, known) == 'done' for each in work.values())} of {len(work)} runs done")
         elif given.action == "make":
             make([work[each] for each in given.ids] or list(work.values()))
         else:

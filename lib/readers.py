@@ -6,13 +6,13 @@ Text is UTF-8, plain or compressed (.xz, .gz); lines end at a line feed only, si
 
 import csv
 import gzip
-import hashlib
 import io
 import json
 import lzma
 import re
 from pathlib import Path
 
+from lib import paths
 from lib.errors import StudyError
 
 UPOS = frozenset({"ADJ", "ADP", "ADV", "AUX", "CCONJ", "DET", "INTJ", "NOUN", "NUM", "PART", "PRON", "PROPN", "PUNCT", "SCONJ",
@@ -134,7 +134,7 @@ def fingerprint(root: Path, file: Path) -> dict:
         for source in (source for entry in entries if entry["file"] == name for source in entry["sources"]):
             new = {"licence": source["licence"], "origin": f"{source['repository']}@{source['commit']}"}
             stated = {key: _joined(stated[key], new[key]) for key in stated}
-    return {"file": name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest(), **stated}
+    return {"file": name, "sha256": paths.sha256(file), **stated}
 
 
 def _text(file: Path) -> str:

@@ -7,6 +7,7 @@ before it, the seed, the source of its data). Equal settings share one run betwe
 import hashlib
 import json
 import os
+import time
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -95,6 +96,7 @@ class Run:
     language: str | None = None
     task: str | None = None
     parent: "Run | None" = None
+    began: float = field(default_factory=time.monotonic, repr=False, compare=False)  # when it was resolved, for the record's seconds
 
     @cached_property
     def id(self) -> str:

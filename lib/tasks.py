@@ -46,7 +46,8 @@ def load(task: str, language: str, source: Source, limit: int = 0, test_limit: i
         raise StudyError(f"limits of {limit} and {test_limit} examples; give 0 for all, or a number above")
     if source.kind == "sample":
         sizes = _SAMPLE_SIZES | {"train": max(limit, _SAMPLE_SIZES["train"])} | ({"test": test_limit} if test_limit else {})
-        splits, origin = sample.task(task, language, sizes, _SEED), {"licence": "as this repository", "origin": "data/sample"}
+        splits, origin = sample.task(task, language, sizes, _SEED), {"licence": "as this repository", "origin": "data/sample",
+                                                                    "sha256": paths.sha256(paths.SAMPLE)}
     elif source.kind == "local":
         splits, origin = _local(task, facts, language, source.root)
     elif source.kind == "hub":
@@ -127,6 +128,13 @@ def _first_places(words: list) -> dict[int, int]:
     return places
 
 
+def published(facts: dict, language: str) -> list[tuple[dict, dict]]:
+    """The published forms of a task (`facts` of params/tasks.yaml) in a language: (origin, what fills the names in it), in order."""
+    known = params.fact("languages", language)
+    return [(origin, {"revision": origin["revision"]} | (own if isinstance(own := known[origin["needs"]], dict) else {"config": own}))
+            for origin in facts["origins"] if origin["needs"] in known]
+
+
 def _labels(what: str, kind: str, splits: dict[str, list]) -> tuple[str, ...]:
     """The labels of train, `O` first; StudyError if a split is empty or holds a label that train lacks."""
     found = {}
@@ -173,17 +181,14 @@ def _local(task: str, facts: dict, language: str, root: Path | None) -> tuple[di
 
 def _hub(task: str, facts: dict, language: str) -> tuple[dict, dict]:
     """Splits and origin of the first published form that can be had; the record says which were passed over, and why."""
-    known, failures = params.fact("languages", language), []
-    for origin in facts["origins"]:
-        if origin["needs"] in known:
-            names = known[origin["needs"]]
-            names = {"revision": origin["revision"]} | (names if isinstance(names, dict) else {"config": names})
-            try:
-                splits, where = (_tables if "data_set" in origin else _files)(origin, names, facts)
-            except hub.Unavailable as error:
-                failures.append(str(error))
-                continue
-            return splits, where | {"licence": origin["licence"]} | ({"passed_over": failures} if failures else {})
+    failures = []
+    for origin, names in published(facts, language):
+        try:
+            splits, where = (_tables if "data_set" in origin else _files)(origin, names, facts)
+        except hub.Unavailable as error:
+            failures.append(str(error))
+            continue
+        return splits, where | {"licence": origin["licence"]} | ({"passed_over": failures} if failures else {})
     if failures:
         raise StudyError(f"{task} in {language} cannot be had: {'; nor: '.join(failures)}")
     raise StudyError(f"params/languages.yaml states no published {task} data for {language!r}; it would stand under "

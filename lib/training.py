@@ -6,6 +6,7 @@ survive: a training killed and resumed sees what an undisturbed one sees.
 
 import contextlib
 import json
+import math
 import shutil
 import time
 from pathlib import Path
@@ -17,7 +18,7 @@ from torch.utils.data import Dataset
 from transformers import DataCollatorForLanguageModeling, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
-from lib import models, params
+from lib import models, params, paths
 from lib.errors import StudyError
 
 
@@ -153,6 +154,19 @@ def score_mlm(model, batches: list[dict], precision: str = "auto") -> dict:
     return {"mlm_loss": total / count, "mlm_accuracy": right / count, "positions": count}
 
 
+def unigram(tokenizer, train: list[str], batches: list[dict], sentences: int = 20_000) -> dict:
+    """{"unigram_loss": nats} of guessing by frequency alone at the masked positions of all batches: a model should do better.
+
+    Frequencies are counted in at most `sentences` of the training sentences, spread evenly over them, each token once more than it
+    occurs, so that none is impossible.
+    """
+    some = train[::-(-len(train) // sentences)]
+    ids = numpy.concatenate([row[1:-1] for row in encode(some, tokenizer, min(512, tokenizer.model_max_length))]).astype(int)
+    counts = numpy.bincount(ids, minlength=len(tokenizer)) + 1
+    gold = torch.cat([batch["labels"][batch["labels"] != -100] for batch in batches]).numpy()
+    return {"unigram_loss": float(-numpy.log(counts[gold] / counts.sum()).mean())}
+
+
 def arguments(folder: Path, *, steps: int = 0, epochs: int = 0, batch_size: int, learning_rate: float, seed: int,
               accumulation: int = 1, **more) -> TrainingArguments:
     """TrainingArguments of this study: no reports, no bars, one device; `more` goes through to the Trainer's own."""
@@ -187,14 +201,18 @@ class StudyTrainer(Trainer):
 class Progress(TrainerCallback):
     """A line of progress with the time left at every log; marks checkpoints complete; stops a training that diverges.
 
+    A training has diverged where a loss or a weight is not finite, or where the mean of the last three logged losses is above
+    twice the level it cannot honestly exceed: the larger of the first logged loss and ln V, what guessing all tokens alike gives.
     Every checkpoint follows a log, so that a resumed training begins its means where an undisturbed one does.
     """
 
-    def __init__(self, name: str):
-        self.name = name
+    def __init__(self, name: str, vocab_size: int):
+        self.name, self.uniform = name, math.log(vocab_size)
 
     def on_train_begin(self, args, state, control, **_):
         self.began, self.first, self.shown = time.monotonic(), state.global_step, time.monotonic()
+        if state.best_model_checkpoint:  # the folder may have been moved since
+            state.best_model_checkpoint = str(Path(args.output_dir) / Path(state.best_model_checkpoint).name)
 
     def on_step_end(self, args, state, control, **_):
         control.should_log |= control.should_save
@@ -208,11 +226,29 @@ class Progress(TrainerCallback):
             self.shown = time.monotonic()
             print(f"{self.name}: step {state.global_step} of {state.max_steps}, {numbers}, {left / 60:.1f} min left", flush=True)
         if not numpy.isfinite([logs.get("loss", 0.0), logs.get("eval_loss", 0.0)]).all():
-            raise StudyError(f"{self.name}: the loss is not finite at step {state.global_step}; the last checkpoint is kept in "
-                             f"{args.output_dir}: lower the learning rate")
+            raise self.diverged("the loss is not finite", args, state)
+        losses = [entry["loss"] for entry in state.log_history if "loss" in entry]
+        if len(losses) >= 3 and (mean := sum(losses[-3:]) / 3) > self.limit(state):
+            raise self.diverged(f"the loss explodes (it was {losses[0]:.3g} at first, the last three logs average {mean:.3g})", args, state)
 
-    def on_save(self, args, state, control, **_):
-        (Path(args.output_dir) / f"checkpoint-{state.global_step}" / "complete").touch()
+    def on_save(self, args, state, control, model=None, **_):
+        folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+        if not all(torch.isfinite(weight).all() for weight in model.parameters()):
+            shutil.rmtree(folder)
+            raise self.diverged("a weight is not finite", args, state)
+        sizes = {str(file.relative_to(folder)): file.stat().st_size for file in folder.rglob("*") if file.is_file()}
+        paths.write_json(folder / "complete", sizes)
+
+    def limit(self, state) -> float:
+        """The highest mean of losses that is no divergence."""
+        return 2 * max(self.uniform, next(entry["loss"] for entry in state.log_history if "loss" in entry))
+
+    def diverged(self, what: str, args, state) -> StudyError:
+        """The error that says so and names the newest checkpoint whose dev loss was in bounds."""
+        scored = {entry["step"]: entry["eval_loss"] for entry in state.log_history if "eval_loss" in entry}
+        good = [folder for step, folder in complete(Path(args.output_dir)) if scored.get(step, math.inf) <= self.limit(state)]
+        kept = f"the last good checkpoint is {good[-1]}" if good else f"no good checkpoint was written to {args.output_dir} yet"
+        return StudyError(f"{self.name}: {what} at step {state.global_step}; {kept}: lower the learning rate")
 
 
 class MaskedTrainer(StudyTrainer):
@@ -238,7 +274,7 @@ class MaskedTrainer(StudyTrainer):
                          logging_nan_inf_filter=False)
         super().__init__(model=model, args=args, train_dataset=Scheduled(encoded, order), eval_dataset=[0],
                          data_collator=Masker(tokenizer, seed, settings["max_length"] if settings.get("all_positions") else 0),
-                         callbacks=[Progress(name)])
+                         callbacks=[Progress(name, model.config.vocab_size)])
 
     def loss(self, model, batch: dict) -> dict:
         """{"loss": scalar to minimise, further named terms}."""
@@ -278,21 +314,43 @@ def fit(trainer: MaskedTrainer) -> dict:
     checkpoints is removed by the caller once the model is saved (`forget`).
     """
     folder = Path(trainer.args.output_dir)
-    complete = sorted((int(each.parent.name.split("-")[1]), each.parent) for each in folder.glob("checkpoint-*/complete"))
-    for each in folder.glob("checkpoint-*"):
-        if not (each / "complete").exists():
-            shutil.rmtree(each)
-    if complete:
-        print(f"resumed after step {complete[-1][0]}")
-        state = json.loads((complete[-1][1] / "trainer_state.json").read_text())
+    done = complete(folder)
+    _drop_incomplete(folder)
+    if done:
+        print(f"resumed after step {done[-1][0]}")
+        state = json.loads((done[-1][1] / "trainer_state.json").read_text())
         trainer.spent = max((entry.get("seconds", 0.0) for entry in state["log_history"]), default=0.0)
     trainer.began = time.monotonic()
-    trainer.train(resume_from_checkpoint=str(complete[-1][1]) if complete else None)
+    try:
+        with paths.room(folder):
+            trainer.train(resume_from_checkpoint=str(done[-1][1]) if done else None)
+    except StudyError:
+        _drop_incomplete(folder)
+        raise
+    if not Path(trainer.state.best_model_checkpoint or folder).exists():
+        raise StudyError(f"{trainer.state.best_model_checkpoint}, the best checkpoint, was removed while the training ran; run it again")
     trainer.model.eval().to("cpu")
     log = [entry for entry in trainer.state.log_history if "loss" in entry or "eval_loss" in entry]
     names = {"eval_loss": "dev_mlm_loss", "eval_mlm_accuracy": "dev_mlm_accuracy"}
     history = [{names.get(key, key): value for key, value in entry.items() if key not in ("seconds", "epoch")} for entry in log]
     return {"history": history, "seconds": [entry["seconds"] for entry in log]}
+
+
+def complete(folder: Path) -> list[tuple[int, Path]]:
+    """(step, folder) of the checkpoints that are whole, by step: every file they were written with is there in its size."""
+    found = []
+    for mark in folder.glob("checkpoint-*/complete"):
+        sizes = json.loads(mark.read_text() or "{}")
+        if all((mark.parent / name).is_file() and (mark.parent / name).stat().st_size == size for name, size in sizes.items()):
+            found.append((int(mark.parent.name.split("-")[1]), mark.parent))
+    return sorted(found)
+
+
+def _drop_incomplete(folder: Path) -> None:
+    whole = {each for _, each in complete(folder)}
+    for each in folder.glob("checkpoint-*"):
+        if each not in whole:
+            shutil.rmtree(each)
 
 
 def forget(folder: Path) -> None:

@@ -7,13 +7,14 @@ import pytest
 from lib import paths
 
 FLOORS = (
-    ("errors", "paths"),
+    ("errors",),
+    ("paths",),
     ("params", "records", "metrics", "readers", "sample", "hub", "kernel"),
     ("models", "studies", "corpora", "tasks"),
     ("training", "masking"),
     ("layers", "pruning", "hidden", "vocabulary", "mlm", "distillation", "adapters", "finetuning", "baselines", "perplexity",
      "logit_lens", "cards"),
-    ("tables", "plots", "results"),
+    ("tables", "plots", "results", "freshness"),
     ("plan",),
 )
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}

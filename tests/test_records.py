@@ -1,7 +1,13 @@
 """Records and the files they are in: whole or not at all, and the same when read back."""
 
+import errno
+import hashlib
 import json
 import os
+import subprocess
+import sys
+import threading
+import time
 from importlib.metadata import version
 
 import pytest
@@ -34,7 +40,7 @@ def test_a_record_reads_back_as_it_was_written(run):
     assert list(written["settings"]) == ["pretrain", "adapt", "layers", "finetune"]
     assert written["settings"]["layers"] == toys.STUDY["steps"]["layers"] and written["settings"]["finetune"]["epochs"] == 2
     assert written["chain"] == [each.id for each in run.lineage()[:-1]] and written["model"] == MODEL
-    assert written["scores"] == {"macro_f1": 0.5} and written["made"][4] == "-"
+    assert written["scores"] == {"macro_f1": 0.5}
 
 
 def test_records_become_rows_with_dotted_columns(run):
@@ -47,6 +53,21 @@ def test_records_become_rows_with_dotted_columns(run):
     assert row["scores.macro_f1"] == 0.5 and row["model.config.hidden_size"] == 8 and row["settings.layers.layer_choice"] == "last_k"
     assert row["history"] == [{"epoch": 1}] and row["scores.accuracy"] != row["scores.accuracy"]  # not scored: NaN
     assert records.load(run.record.parent / "absent").empty
+
+
+def test_what_may_differ_stands_apart(run, monkeypatch):
+    """Two makings with other times, seconds, machine and commit are equal but for the section `made`, of today's records and of older."""
+    parts = {"scores": {"macro_f1": 0.5}, "history": [{"epoch": 1, "loss": 0.25}], "data": {"kind": "sample"}}
+    first = records.write(run, MODEL, **parts, seconds={"history": [1.5, 2.5]})
+    monkeypatch.setattr(records, "environment", lambda: {"commit": "other", "cores": 64})
+    second = records.write(run, MODEL, **parts, seconds={"history": [9.0]})
+    assert set(first) - {"made"} == set(records.lasting(first)) and records.lasting(first) == records.lasting(second)
+    assert {key for key in first if first[key] != second[key]} == {"made"}
+    made = first["made"]
+    assert set(made) == {"at", "seconds", "environment"} and made["at"][4] == "-"
+    assert made["seconds"]["history"] == [1.5, 2.5] and 0 <= made["seconds"]["total"] < 60
+    older = records.lasting(first) | {"made": "2026-11-20T10:00:00", "seconds": {"history": [1.0]}, "environment": {"cores": 2}}
+    assert records.lasting(older) == records.lasting(first)
 
 
 def test_a_run_that_was_not_run(run):
@@ -67,7 +88,15 @@ def test_a_value_that_json_has_not_leaves_the_old_record(run):
 def test_the_environment_a_number_was_made_in():
     said = records.environment()
     assert said["torch"] == version("torch") and said["cores"] == os.cpu_count() and said["commit"]
-    assert all(said[name] for name in ("python", "machine", "system", "transformers"))
+    assert all(said[name] for name in ("python", "machine", "system", "processor", "transformers", "safetensors", "huggingface_hub"))
+
+
+def test_the_environment_without_git(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert records.environment()["commit"] == "git is not installed"
+    monkeypatch.undo()
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    assert records.environment()["commit"] == "not a checkout"
 
 
 def fails(*_):
@@ -132,3 +161,81 @@ def test_where_things_are_made_can_be_moved(monkeypatch, tmp_path):
     monkeypatch.setenv("STUDY_DATA", str(tmp_path / "x"))
     assert [paths.models(), paths.runs(), paths.raw()] == [tmp_path / "x" / name for name in ("models", "runs", "raw")]
     assert not (tmp_path / "x").exists()
+
+
+def test_what_killed_writers_leave_is_removed_or_put_back(tmp_path):
+    """Parts that nobody holds go; those of a living writer stay; a folder between its two names comes back."""
+    for left in (".a.json.12345678.part", ".model.12345678.part/weights", ".model.87654321.old/weights"):
+        (tmp_path / left).parent.mkdir(exist_ok=True)
+        (tmp_path / left).write_text("left")
+    time.sleep(2.1)  # younger ones may belong to a writer about to hold them
+    with paths._claimed(tmp_path / "a.json", type(tmp_path).touch) as living:
+        paths.write_whole(tmp_path / "a.json", "new")
+        assert {each.name for each in tmp_path.glob(".a.json*")} == {living.name}
+    with pytest.raises(OSError, match="no space"), paths.whole_folder(tmp_path / "model"):
+        assert everything(tmp_path / "model") == {"weights": "left"}
+        fails()
+    assert everything(tmp_path) == {"a.json": "new", "model/weights": "left"}
+
+
+def test_every_file_and_folder_is_flushed_before_it_gets_its_name(tmp_path, monkeypatch):
+    seen, flush = [], paths._flush
+    monkeypatch.setattr(paths, "_flush", lambda path: (seen.append((path, (tmp_path / "model").exists())), flush(path)))
+    with paths.whole_folder(tmp_path / "model") as part:
+        (part / "sub").mkdir()
+        (part / "sub" / "weights").touch()
+    assert [(path.name, there) for path, there in sorted(seen[:3])] == [(part.name, False), ("sub", False), ("weights", False)]
+    assert seen[3:] == [(tmp_path, True)]
+    seen.clear()
+    paths.write_whole(tmp_path / "a.json", "new")
+    assert [path.suffix for path, _ in seen] == [".part", ""] and seen[1][0] == tmp_path
+
+
+def test_a_full_disk_is_one_sentence(tmp_path):
+    for error in (OSError(errno.ENOSPC, "No space left on device"), RuntimeError("I/O error: No space left on device (os error 28)")):
+        for write in (paths.whole_folder(tmp_path / "model"), paths.room(tmp_path / "model")):
+            with pytest.raises(StudyError, match=r"the disk that holds .* is full; .* run again$"), write:
+                raise error
+        with pytest.raises(StudyError, match="is full"), paths.room(tmp_path / "model"):
+            raise ValueError("something else") from error
+    for error in (OSError(errno.EACCES, "Permission denied"), RuntimeError("PytorchStreamWriter failed"), ValueError("x")):
+        with pytest.raises(type(error), match=str(error.args[-1])), paths.room(tmp_path / "model"):
+            raise error
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_a_lock_lets_one_in_and_a_killed_holder_frees_it(tmp_path):
+    lock = tmp_path / "run.lock"
+    code = ("import sys, time; from pathlib import Path; from lib import paths\n"
+            "with paths.alone(Path(sys.argv[1]), 'x'): print('in', flush=True); time.sleep(60)")
+    holder = subprocess.Popen([sys.executable, "-c", code, str(lock)], stdout=subprocess.PIPE, cwd=paths.ROOT)
+    assert holder.stdout.readline() == b"in\n"
+    with pytest.raises(BlockingIOError), paths.alone(lock, "", wait=False):
+        pass
+    threading.Timer(0.5, holder.kill).start()
+    begun = time.monotonic()
+    with paths.alone(lock, "making x"):
+        assert time.monotonic() - begun > 0.3
+    holder.wait()
+
+
+def test_a_checksum_is_read_again_when_the_file_changes(data, tmp_path, monkeypatch):
+    file, opened, digest = tmp_path / "text", [], hashlib.file_digest
+    monkeypatch.setattr(hashlib, "file_digest", lambda handle, kind: (opened.append(handle.name), digest(handle, kind))[1])
+
+    def asked(content=None, moment=None):
+        if content is not None:
+            file.write_bytes(content)
+            os.utime(file, (moment, moment))
+        opened.clear()
+        return paths.sha256(file), len(opened)
+
+    first = hashlib.sha256(b"one").hexdigest()
+    assert asked(b"one", 1000) == (first, 1) and asked() == (first, 0)
+    assert asked(b"two", 2000) == (hashlib.sha256(b"two").hexdigest(), 1)
+    assert asked(b"four", 2000) == (hashlib.sha256(b"four").hexdigest(), 1)
+    (paths.runs() / ".checksums.json").write_text("{broken")
+    assert asked() == (hashlib.sha256(b"four").hexdigest(), 1)
+    folder = paths.sha256(tmp_path)
+    file.rename(tmp_path / "renamed")
+    assert paths.sha256(tmp_path) != folder
