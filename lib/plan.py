@@ -8,6 +8,7 @@
 """
 
 import argparse
+import json
 import shutil
 import sys
 from dataclasses import dataclass
@@ -140,17 +141,22 @@ def require(run: Run | None) -> None:
 def collect(study: str, folder: Path, partial: bool = False) -> list[Path]:
     """Copy the records of a study to `folder`, in place of what was there, and return the copies.
 
+    A copy of a task run's record also says, as `paired`, how its score differs from its references' on the same examples.
     StudyError names what is still to run, unless `partial` takes what is there; it always does if there is nothing.
     """
+    from lib import answers  # here, since the other commands would wait for scikit-learn
+
     work = jobs(study)
-    done = [each.run.record for each in work if each.run.record.exists()]
+    done = [each.run for each in work if each.run.record.exists()]
     missing = [each.run.id for each in work if not each.run.record.exists()]
     if missing and not (partial and done):
         raise StudyError(f"the study {study!r} is not finished, {len(missing)} of {len(work)} runs are missing, such as {missing[0]}; "
                          f"run `make study STUDY={study}`")
     with paths.whole_folder(folder) as part:
-        for record in done:
-            shutil.copy(record, part)
+        for run in done:
+            shutil.copy(run.record, part)
+            if gaps := answers.paired(run):
+                paths.write_json(part / run.record.name, json.loads(run.record.read_text(encoding="utf-8")) | {"paired": gaps})
     return sorted(folder.glob("*.json"))
 
 

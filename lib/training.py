@@ -31,13 +31,13 @@ def device() -> torch.device:
 
 def in_bfloat16(config, precision: str = "auto") -> bool:
     """Whether to compute in bfloat16: as `precision` says; `auto` where that is faster: a GPU that has it, or a CPU whose matrix
-    instructions do (AMX, AVX512-BF16) with H >= 192."""
+    instructions do (AMX, AVX512-BF16) with H >= 128."""
     if precision != "auto":
         return precision == "bfloat16"
     if device().type == "cuda":
         return torch.cuda.is_bf16_supported()
     fast = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
-    return device().type == "cpu" and fast and config.hidden_size >= 192
+    return device().type == "cpu" and fast and config.hidden_size >= 128
 
 
 def autocast(config, precision: str = "auto"):

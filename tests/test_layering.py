@@ -13,7 +13,7 @@ FLOORS = (
     ("models", "studies", "corpora", "tasks"),
     ("training", "masking"),
     ("layers", "pruning", "hidden", "vocabulary", "mlm", "distillation", "adapters", "finetuning", "baselines", "perplexity",
-     "logit_lens", "cards"),
+     "logit_lens", "cards", "answers"),
     ("tables", "plots", "results", "freshness"),
     ("plan",),
 )

@@ -12,7 +12,8 @@ import time
 import pytest
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
-from lib import paths, plan, studies
+from lib import baselines, metrics, paths, plan, studies, tasks
+from lib.params import Source
 
 TINY = {step: {"steps": 6, "batch_size": 4} for step in ("pretrain", "adapt", "layers", "hidden")}
 TINY |= {"ffn": {"sentences": 16}, "vocabulary": {"kept_tokens": 500}, "finetune": {"train_limit": 80, "sequence": {"epochs": 1},
@@ -109,6 +110,22 @@ def test_a_kill_loses_nothing_and_changes_nothing(chain, tmp_path, monkeypatch):
     assert again.returncode == 0, again.stderr[-3000:]
     assert timeless(json.loads(layers.record.read_text(encoding="utf-8"))) == timeless(undisturbed)
     assert not checkpoints.exists()
+
+
+def test_a_baseline_needs_no_model(tmp_path, monkeypatch):
+    """The notebook's record is what the functions say, and keeps its answers."""
+    monkeypatch.setenv("STUDY_DATA", str(tmp_path))
+    asked = studies.baseline("demo", "swh", "sa", "ngrams", overrides={"finetune": {"train_limit": 50}})
+    plan.make([plan.job(asked)])
+    record = json.loads(asked.record.read_text(encoding="utf-8"))
+    expected = baselines.answer(tasks.load("sa", "swh", Source("sample"), 50), "ngrams")
+    for name in ("scores", "dev_scores", "chosen", "tried"):
+        assert record[name] == expected[name]
+    assert record["interval"] == list(metrics.interval("macro_f1", expected["gold"], expected["predictions"]))
+    assert record["id"] == asked.id and record["chain"] == [] and record["data"]["examples"]["train"] == 50
+    kept = json.loads((tmp_path / "runs" / "answers" / f"{asked.id}.json").read_text(encoding="utf-8"))
+    assert kept == {"gold": expected["gold"], "predictions": expected["predictions"]}
+    assert not [each for each in (tmp_path / "models").iterdir() if each.is_dir()]
 
 
 @pytest.mark.parametrize(("given", "said"), [

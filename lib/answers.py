@@ -1,0 +1,56 @@
+"""The answers of task runs, kept beside their records, and what two runs' answers to the same examples say about their difference.
+
+Answers and gold labels stay in data/runs, which is not committed. What leaves it, with the record, is the paired interval alone:
+from numbers per example, as macro F1 would need them, the gold labels could be read off.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from lib import params, paths, studies
+from lib.metrics import paired_interval, score
+from lib.studies import Run
+
+
+def keep(run: Run, gold: Sequence, predictions: Sequence) -> None:
+    """Keep what `run` answered on the test split, as `metrics.score` takes it."""
+    paths.write_json(_file(run), {"gold": gold, "predictions": predictions})
+
+
+def paired(run: Run) -> dict:
+    """The score of a task run minus that of what it is judged against: name -> `to` (an id), `difference`, `interval`; from -1 to 1.
+
+    Judged against are the adapted teacher of the study's main chain, trained on the task in the same way, and the study's baselines.
+    Left out is what has kept no answers or answered other examples; of runs that train no task everything is.
+    """
+    ours = _read(run)
+    if run.step != "finetune" or ours is None:
+        return {}
+    metric, result = params.fact("tasks", run.task)["metric"], {}
+    for name, other in _references(run).items():
+        theirs = _read(other)
+        if theirs and theirs["gold"] == ours["gold"]:
+            mine, its = (score(metric, ours["gold"], each["predictions"])[metric] for each in (ours, theirs))
+            ends = paired_interval(metric, ours["gold"], ours["predictions"], theirs["predictions"])
+            result[name] = {"to": other.id, "difference": mine - its, "interval": list(ends)}
+    return result
+
+
+def _references(run: Run) -> dict[str, Run]:
+    """Name -> run of what the task run is judged against."""
+    steps = {each.step: each for each in studies.chain(run.study, run.language, run.teacher)}
+    found = {"adapted teacher": replace(run, parent=steps["adapt"])} if "adapt" in steps else {}
+    limit = {"finetune": {"train_limit": run.settings["train_limit"]}}
+    found |= {kind: studies.baseline(run.study, run.language, run.task, kind, run.teacher, limit)
+              for kind in studies.study(run.study).baselines}
+    return {name: other for name, other in found.items() if other.id != run.id}
+
+
+def _file(run: Run) -> Path:
+    return paths.runs() / "answers" / f"{run.id}.json"
+
+
+def _read(run: Run) -> dict | None:
+    return json.loads(_file(run).read_text(encoding="utf-8")) if _file(run).exists() else None
