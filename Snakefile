@@ -9,8 +9,13 @@
 import sys
 
 from lib import paths, plan
+from lib.errors import StudyError
 
 STUDY = config.get("study", "demo")
+try:
+    BATCHES = plan.batches(STUDY)
+except StudyError as error:
+    sys.exit(str(error))
 FOLDER = paths.runs() / "studies" / STUDY
 
 
@@ -19,7 +24,7 @@ rule all:
     default_target: True
 
 
-for batch in plan.batches(STUDY):
+for batch in BATCHES:
     rule:
         name: f"{batch[0].run.step}_{batch[0].run.id}".replace(".", "_").replace("-", "_")
         input: [need.record for job in batch for need in job.needs],

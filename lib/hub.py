@@ -50,8 +50,8 @@ def download(url: str, sha256: str | None = None) -> Path:
     Raises Unavailable if it cannot be fetched, StudyError if it is not the file that `sha256` names.
     """
     file = paths.raw() / re.sub(r"^https?://", "", url).replace(":", "_")
-    if ".." in file.parts or not file.is_relative_to(paths.raw()):
-        raise StudyError(f"{url} does not name a file below {paths.raw()}; correct the address in params/")
+    if not re.match(r"https?://", url) or ".." in file.parts or not file.is_relative_to(paths.raw()):
+        raise StudyError(f"{url} is no address of a file on the web; correct it in params/")
     content = file.read_bytes() if file.exists() else _fetch(url, file)
     found = hashlib.sha256(content).hexdigest()
     if sha256 and found != sha256:

@@ -243,7 +243,7 @@ def _check_plain(source, revision, weights: bool = True) -> None:
         if "auto_map" in found:
             raise StudyError(f"{source}: {name} asks for code of its own (auto_map), which is never run; choose a model that plain "
                              "transformers loads")
-    own = [key for key, value in config.items() if key == "transformers_weights" or "attn_implementation" in key and "/" in str(value)]
+    own = [key for key, value in config.items() if key == "transformers_weights" or ("attn_implementation" in key and "/" in str(value))]
     if own:
         raise StudyError(f"{source}: config.json asks for {own[0]} {config[own[0]]!r}, which is not followed; take the line out")
     if not weights:

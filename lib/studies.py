@@ -219,6 +219,11 @@ def scoring(model: Run, language: str, task: str, seed: int, overrides: dict | N
     changed = _merge(pair["set"].get("finetune", {}), overrides.get("finetune", {}))
     tune = _merge(plan.tune, changed)
     settings = {key: value for key, value in tune.items() if key not in ("sequence", "token")} | tune[kind]
+    width = next((run.settings["hidden_size"] for run in reversed(model.lineage()) if run.step == "hidden"),
+                 fact("models", model.teacher).get("configuration", {}).get("hidden_size"))
+    if settings["method"] == "adapter" and width and settings["reduction_factor"] > width:
+        raise StudyError(f"finetune: a reduction_factor of {settings['reduction_factor']} leaves no adapter at a hidden size of {width}; "
+                         f"take 1 to {width}")
     return replace(model, step="finetune", language=language, task=task, seed=seed, settings=MappingProxyType(settings), parent=model)
 
 
@@ -343,6 +348,11 @@ def _check_sizes(facts_of_teacher: dict, settings: dict) -> None:
                               ("vocabulary", "kept_tokens", "vocab_size")):
         if step in settings and settings[step][name] > of.get(limit, settings[step][name]):
             raise StudyError(f"{step}: {name} {settings[step][name]} was asked for; the teacher has {of[limit]}: ask for no more")
+    longest = of.get("max_position_embeddings", 512)
+    for step, given in settings.items():
+        if given.get("max_length", 3) > longest:
+            raise StudyError(f"{step}: a max_length of {given['max_length']} tokens was asked for; the teacher takes {longest}: ask for no "
+                             "more")
     if "hidden" in settings and {"num_attention_heads", "hidden_size"} <= set(of):
         check_hidden_size(of["num_attention_heads"], of["hidden_size"], settings["hidden"]["hidden_size"])
 
