@@ -1,4 +1,4 @@
-# make demo | test | study STUDY=name | lab | clean.  Each sets up .venv when it is missing or requirements.txt is newer.
+# make demo | test | study STUDY=name | lab | audit | clean.  Each sets up .venv when it is missing or requirements.txt is newer.
 # One thread a job and as many jobs as cores: set CORES and THREADS to share a machine differently.
 STUDY   ?= demo
 CORES   ?= all
@@ -8,7 +8,7 @@ BIN     := .venv/bin
 export TOKENIZERS_PARALLELISM := false
 export OMP_NUM_THREADS ?= $(THREADS)
 
-.PHONY: demo study test lab publish clean
+.PHONY: demo study test lab publish audit clean
 demo: STUDY := demo
 demo study: .venv/ready
 	$(BIN)/snakemake --cores $(CORES) --config study=$(STUDY) threads=$(THREADS)
@@ -22,6 +22,11 @@ lab: .venv/ready
 
 publish: .venv/ready
 	$(BIN)/python -m lib.plan publish $(STUDY)
+
+# Asks a public list of known vulnerabilities about every installed package. Needs the network; installs pip-audit beside the study.
+audit: .venv/ready
+	test -x .venv/audit/bin/pip-audit || { $(PYTHON) -m venv .venv/audit && .venv/audit/bin/python -m pip install --quiet pip-audit==2.10.1; }
+	$(BIN)/python -m pip freeze --exclude-editable | .venv/audit/bin/pip-audit --no-deps --disable-pip --progress-spinner off -r /dev/stdin
 
 .venv/ready: requirements.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one with PYTHON=python3.11")'

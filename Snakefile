@@ -9,8 +9,13 @@
 import sys
 
 from lib import paths, plan
+from lib.errors import StudyError
 
 STUDY = config.get("study", "demo")
+try:
+    BATCHES = plan.batches(STUDY)
+except StudyError as error:
+    sys.exit(str(error))
 FOLDER = paths.runs() / "studies" / STUDY
 
 
@@ -20,7 +25,7 @@ rule all:
 
 
 KNOWN = {}  # the states of runs, each looked up once
-for batch in plan.batches(STUDY):
+for batch in BATCHES:
     rule:
         name: f"{batch[0].run.step}_{batch[0].run.id}".replace(".", "_").replace("-", "_")
         input: [need.record for job in batch for need in job.needs] + plan.outdated(batch, KNOWN),

@@ -15,6 +15,7 @@ from lib.params import Source
 PARTS = ("train", "dev", "test")
 _SEED = 20250516  # of the shuffle of a local file; fixed, so that dev and test never move into train
 _HELD_OUT = 1000  # lines for dev and as many for test, or a twentieth of a small file
+_LEAST = 200  # different lines of a file: ten to choose checkpoints by, and ten to measure on
 _SAMPLE_SIZES = {"train": 2000, "dev": 200, "test": 200}
 
 
@@ -76,9 +77,10 @@ def _held_out(file: Path, part: str) -> list[str]:
     """One part of a file: repeated lines dropped, all shuffled, test and dev cut from the front."""
     lines = list(dict.fromkeys(readers.lines(file)))
     random.Random(_SEED).shuffle(lines)
+    if len(lines) < _LEAST:
+        raise StudyError(f"{file}: {len(lines)} different lines of text, of which a twentieth each is held out as dev and test; {_LEAST} "
+                         "are the least: add text")
     held = min(_HELD_OUT, len(lines) // 20)
-    if not held:
-        raise StudyError(f"{file}: {len(lines)} different lines are too few to hold out dev and test; 20 are the least")
     return {"test": lines[:held], "dev": lines[held:2 * held], "train": lines[2 * held:]}[part]
 
 

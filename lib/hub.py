@@ -54,6 +54,8 @@ def download(url: str, sha256: str | None = None) -> Path:
     Raises Unavailable if it cannot be fetched, StudyError if it is not the file that `sha256` names.
     """
     file = place(url)
+    if not re.match(r"https?://", url) or ".." in file.parts or not file.is_relative_to(paths.raw()):
+        raise StudyError(f"{url} is no address of a file on the web; correct it in params/")
     with contextlib.nullcontext() if file.exists() else paths.alone(file.with_name(f".{file.name}.lock"), f"fetching {url}"):
         content = file.read_bytes() if file.exists() else _fetch(url, file)
         found = hashlib.sha256(content).hexdigest()

@@ -12,17 +12,19 @@ from pathlib import Path
 from jupyter_client import KernelManager
 
 from lib import paths
+from lib.errors import StudyError
 
 
 @contextmanager
 def warm():
     """A context that gives a function run(notebook, output, parameters); the kernel ends with the context.
 
-    The executed copy is written cell by cell. A cell that fails raises papermill's PapermillExecutionError. The kernel is the one
-    of this Python and talks through local sockets that no other user can reach.
+    The executed copy is written cell by cell. A cell that fails raises papermill's PapermillExecutionError, or the StudyError it
+    raised. The kernel is the one of this Python and talks through local sockets that no other user can reach.
     """
     import papermill
     from papermill.engines import NBClientEngine, papermill_engines
+    from papermill.exceptions import PapermillExecutionError
 
     sockets = tempfile.TemporaryDirectory(prefix="kernel-")  # of this kernel alone: sockets of one name would be shared by all
     manager = KernelManager(kernel_name="python3", transport="ipc", ip=str(Path(sockets.name) / "socket"))
@@ -32,8 +34,13 @@ def warm():
         if manager.has_kernel:
             _empty(manager)
         output.parent.mkdir(parents=True, exist_ok=True)
-        papermill.execute_notebook(str(notebook), str(output), parameters, engine_name="warm", kernel_name="python3", km=manager,
-                                   progress_bar=False, stdout_file=sys.stdout, stderr_file=sys.stderr, cwd=str(paths.ROOT))
+        try:
+            papermill.execute_notebook(str(notebook), str(output), parameters, engine_name="warm", kernel_name="python3", km=manager,
+                                       progress_bar=False, stdout_file=sys.stdout, stderr_file=sys.stderr, cwd=str(paths.ROOT))
+        except PapermillExecutionError as error:
+            if error.ename in ("StudyError", "Unavailable"):
+                raise StudyError(error.evalue) from error
+            raise
 
     try:
         yield run

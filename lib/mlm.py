@@ -9,7 +9,7 @@ from transformers import AutoConfig, BertTokenizer, XLMRobertaTokenizer
 
 from lib import models, training
 from lib.errors import StudyError
-from lib.params import check_choice, check_keys
+from lib.params import SIZES, check_choice, check_keys, check_value
 
 
 class MlmTrainer(training.MaskedTrainer):
@@ -66,15 +66,22 @@ def new_teacher(sentences: list[str], configuration: dict, seed: int):
     check_choice(given.get("model_type"), models.FAMILIES, f"{say}: model_type")
     known = set(AutoConfig.for_model(given["model_type"]).to_dict())
     check_keys(given, known, known - {"vocab_size", "hidden_size", "num_attention_heads"}, say)
+    for key in SIZES & set(given):
+        check_value(given[key], int, f"{say}: {key}", zero=False)
     if given["hidden_size"] % given["num_attention_heads"]:
         raise StudyError(f"{say}: a hidden_size of {given['hidden_size']} is no multiple of {given['num_attention_heads']} heads; "
                          "change one")
     model_type, vocab_size = given.pop("model_type"), given.pop("vocab_size")
     tokenizer = train_tokenizer(sentences, model_type, vocab_size)
-    config = AutoConfig.for_model(model_type, vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id,
-                                  bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, **given)
+    try:
+        config = AutoConfig.for_model(model_type, vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id,
+                                      bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, **given)
+        model = models.new(config, seed)
+    except Exception as error:  # the library checks some values, and fails at others
+        said = " ".join(str(error).split())
+        raise StudyError(f"{say}: no model can be made of it ({said}); correct the entry in params/models.yaml") from error
     tokenizer.model_max_length = models.max_tokens(config)
-    return models.new(config, seed), tokenizer
+    return model, tokenizer
 
 
 def teacher(facts: dict, models_root: Path | None, sentences: list[str], seed: int):

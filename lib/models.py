@@ -4,6 +4,7 @@ Every tensor of these models lies along a few axes: V vocabulary, H hidden size,
 size, and the layers. A cut of any kind is an index along one axis; `take` applies it to every tensor that has the axis.
 """
 
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +17,10 @@ from transformers import (
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
     AutoTokenizer,
+    PreTrainedConfig,
 )
-from transformers.utils import logging
+from transformers.models.auto.tokenization_auto import get_tokenizer_config
+from transformers.utils import cached_file, logging
 
 from lib import paths
 from lib.errors import StudyError
@@ -70,9 +73,12 @@ def family(model_or_config) -> Family:
 def load(source: str | Path, revision: str | None = None, tokenizer_source: str | Path | None = None, tokenizer_revision=None):
     """(model, tokenizer): a masked language model in float32 on the CPU and its tokenizer, from a folder or a hub id.
 
-    Safetensors only, no remote code. Raises StudyError for other architectures, files that cannot be had or read, and where a
-    tensor is missing, left over, misshapen or not finite.
+    Safetensors only, no remote code. Raises StudyError for other architectures, files that cannot be had or read or that ask for code
+    or pickled weights, and where a tensor is missing, left over, misshapen or not finite.
     """
+    _check_plain(source, revision)
+    if tokenizer_source:
+        _check_plain(tokenizer_source, tokenizer_revision, weights=False)
     config = _read(AutoConfig, source, revision=revision)
     family(config)
     model, found = _read(AutoModelForMaskedLM, source, revision=revision, dtype=torch.float32, use_safetensors=True,
@@ -87,7 +93,7 @@ def load(source: str | Path, revision: str | None = None, tokenizer_source: str 
         if not torch.isfinite(tensor).all():
             raise StudyError(f"{source}: {name} holds values that are not finite; fetch or make the model again")
     tokenizer = _read(AutoTokenizer, tokenizer_source or source, revision=tokenizer_revision or revision)
-    check_tokenizer(tokenizer, model.config, source)
+    check_tokenizer(tokenizer, model.config, tokenizer_source or source)
     tokenizer.model_max_length = min(tokenizer.model_max_length, max_tokens(config))
     return model.eval(), tokenizer
 
@@ -97,15 +103,22 @@ def check_tokenizer(tokenizer, config, source="the tokenizer") -> None:
     for name in ("unk_token", "pad_token", "mask_token", "cls_token", "sep_token"):
         if getattr(tokenizer, name) is None:
             raise StudyError(f"{source}: the tokenizer has no {name}; masked training needs one")
+    if not hasattr(tokenizer, "backend_tokenizer"):
+        raise StudyError(f"{source}: the tokenizer ({type(tokenizer).__name__}) is not one of the library `tokenizers`; choose a model "
+                         "with a tokenizer.json")
     normalizer = tokenizer.backend_tokenizer.normalizer
     if normalizer is not None and not normalizer.normalize_str("Ġġ").startswith("Ġġ"):
         raise StudyError(f"{source}: the tokenizer lower-cases or strips accents; set do_lower_case to false in its configuration")
     if len(tokenizer) <= len(tokenizer.all_special_ids):
         raise StudyError(f"{source}: the tokenizer has no pieces beside the special tokens; its files are not there: fetch or make the "
                          "model again")
-    if len(tokenizer) > config.vocab_size:
-        raise StudyError(f"{source}: the tokenizer has {len(tokenizer)} pieces, the model {config.vocab_size} embeddings; "
-                         "they do not belong together")
+    pieces = max(len(tokenizer), 1 + max(tokenizer.get_vocab().values()))
+    if pieces > config.vocab_size:
+        raise StudyError(f"{source}: the tokenizer has {pieces} pieces, the model {config.vocab_size} embeddings; they do not belong "
+                         "together: take the model's own tokenizer")
+    if tokenizer.pad_token_id != config.pad_token_id:
+        raise StudyError(f"{source}: the padding token is number {tokenizer.pad_token_id} of the tokenizer and {config.pad_token_id} of "
+                         "the model; they do not belong together: take the model's own tokenizer")
 
 
 def max_tokens(config) -> int:
@@ -205,11 +218,50 @@ def axes(name: str) -> str:
 
 def _read(auto, source, **how):
     """What a library class makes of a folder or hub id; whatever it raises becomes one sentence."""
+    return _tried(source, lambda: auto.from_pretrained(source, trust_remote_code=False, **how))
+
+
+def _tried(source, call):
+    """What the call gives; whatever it raises becomes one sentence."""
     try:
-        return auto.from_pretrained(source, **how)
+        return call()
+    except StudyError:
+        raise
     except Exception as error:  # the libraries raise errors of many kinds for files that are missing or broken
         said = (str(error).strip() or type(error).__name__).split("\n")[0].rstrip(".")
         raise StudyError(f"{source}: cannot be read as a model ({said}); give a folder or a hub id that holds a whole one") from error
+
+
+def _check_plain(source, revision, weights: bool = True) -> None:
+    """StudyError if the files ask for code of their own, for a kernel from the hub, or for weights other than safetensors.
+
+    The libraries would ask at the keyboard, or read what they trust; here none of it is opened.
+    """
+    config = _tried(source, lambda: PreTrainedConfig.get_config_dict(source, revision=revision)[0])
+    of_tokenizer = _tried(source, lambda: get_tokenizer_config(source, revision=revision))
+    for name, found in {"config.json": config, "tokenizer_config.json": of_tokenizer}.items():
+        if "auto_map" in found:
+            raise StudyError(f"{source}: {name} asks for code of its own (auto_map), which is never run; choose a model that plain "
+                             "transformers loads")
+    own = [key for key, value in config.items() if key == "transformers_weights" or ("attn_implementation" in key and "/" in str(value))]
+    if own:
+        raise StudyError(f"{source}: config.json asks for {own[0]} {config[own[0]]!r}, which is not followed; take the line out")
+    if not weights:
+        return
+    folder = Path(source)
+    if (folder / "adapter_config.json").is_file():
+        raise StudyError(f"{source}: holds an adapter (adapter_config.json); merge it into its model and save that")
+    pickled = sorted(each.name for ending in ("*.bin", "*.pt", "*.pth", "*.ckpt") for each in folder.glob(ending))
+    if pickled and not [*folder.glob("*.safetensors")]:
+        raise StudyError(f"{source}: has weights only as pickle ({pickled[0]}), which can run code and is never opened; save the model "
+                         "as safetensors")
+    index = _tried(source, lambda: cached_file(source, "model.safetensors.index.json", revision=revision,
+                                               _raise_exceptions_for_missing_entries=False, _raise_exceptions_for_connection_errors=False))
+    parts = _tried(source, lambda: set(json.loads(Path(index).read_text(encoding="utf-8"))["weight_map"].values())) if index else ()
+    for part in parts:
+        if not re.fullmatch(r"[\w.-]+\.safetensors", str(part)):
+            raise StudyError(f"{source}: model.safetensors.index.json names {part!r}, which is no safetensors file beside it; fetch or "
+                             "make the model again")
 
 
 def take(model, layers=None, neurons=None, hidden=None, heads=None, vocabulary=None):

@@ -70,7 +70,10 @@ def whole_folder(folder: Path):
                 except OSError:
                     old.rename(folder)
                     raise
-                shutil.rmtree(old)
+                if old.is_symlink():
+                    old.unlink()  # the folder it points at is not ours
+                else:
+                    shutil.rmtree(old)
         else:
             part.rename(folder)
         _flush(folder.parent)

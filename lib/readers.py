@@ -10,6 +10,7 @@ import io
 import json
 import lzma
 import re
+import zlib
 from pathlib import Path
 
 from lib import paths
@@ -17,15 +18,31 @@ from lib.errors import StudyError
 
 UPOS = frozenset({"ADJ", "ADP", "ADV", "AUX", "CCONJ", "DET", "INTJ", "NOUN", "NUM", "PART", "PRON", "PROPN", "PUNCT", "SCONJ",
                   "SYM", "VERB", "X"})
+LONGEST = 100_000  # characters of a line of text; a file without line ends is no list of sentences
 _OPEN = {".xz": lzma.open, ".gz": gzip.open}
 
 
 def lines(file: Path) -> list[str]:
     """Return the lines that hold text, one sentence or paragraph each, without surrounding white space.
 
-    Raises StudyError for a file that is missing, empty, damaged or not UTF-8 (with the line of the first bad byte).
+    Raises StudyError for a file that is missing, empty, damaged or not UTF-8 (with the line of the first bad byte), or a line of more
+    than `LONGEST` characters.
     """
-    return [line.strip() for line in _text(file).split("\n") if line.strip()]
+    found = _text(file).split("\n")
+    for number, line in enumerate(found, start=1):
+        if len(line) > LONGEST:
+            raise StudyError(f"{file}:{number}: a line of {len(line):,} characters; put one sentence or paragraph on a line, {LONGEST:,} "
+                             "characters at most")
+    return [line.strip() for line in found if line.strip()]
+
+
+def line_with(file: Path, field: str) -> int:
+    """Return the number of the first line of a table or CoNLL file that has `field` among its fields; 0 if none has."""
+    separator = r"\t" if file.suffix in (".tsv", ".conllu") else r"[ \t]"
+    for number, line in enumerate(_text(file).split("\n"), start=1):
+        if field in (cell.strip() for cell in re.split(separator, line)) and (number > 1 or file.suffix != ".tsv"):
+            return number
+    return 0
 
 
 def table(file: Path, columns: tuple[str, ...]) -> list[tuple[str, ...]]:
@@ -127,13 +144,19 @@ def fingerprint(root: Path, file: Path) -> dict:
 
     Licence and origin come from `root`/MANIFEST.json where it lists the file, and are "not stated" otherwise.
     """
-    name = file.relative_to(root).as_posix()
+    name, manifest = file.relative_to(root).as_posix(), root / "MANIFEST.json"
     stated = {"licence": "not stated", "origin": "not stated"}
-    if (root / "MANIFEST.json").is_file():
-        entries = json.loads(_text(root / "MANIFEST.json"))["files"]
-        for source in (source for entry in entries if entry["file"] == name for source in entry["sources"]):
-            new = {"licence": source["licence"], "origin": f"{source['repository']}@{source['commit']}"}
-            stated = {key: _joined(stated[key], new[key]) for key in stated}
+    if manifest.is_file():
+        try:
+            entries = json.loads(_text(manifest))["files"]
+            for source in (source for entry in entries if entry["file"] == name for source in entry["sources"]):
+                new = {"licence": source["licence"], "origin": f"{source['repository']}@{source['commit']}"}
+                stated = {key: _joined(stated[key], new[key]) for key in stated}
+        except json.JSONDecodeError as error:
+            raise StudyError(f"{manifest}:{error.lineno}: not valid JSON ({error.msg}); correct it or take it away") from None
+        except (KeyError, TypeError) as error:
+            raise StudyError(f"{manifest}: not a list of files and their sources ({type(error).__name__}: {error}); it needs `files`, each "
+                             "with `file` and `sources`, each of these with licence, repository and commit") from None
     return {"file": name, "sha256": paths.sha256(file), **stated}
 
 
@@ -144,13 +167,20 @@ def _text(file: Path) -> str:
             content = handle.read()
     except FileNotFoundError:
         raise StudyError(f"{file}: there is no such file") from None
-    except (lzma.LZMAError, gzip.BadGzipFile, EOFError) as error:
+    except (lzma.LZMAError, gzip.BadGzipFile, zlib.error, EOFError) as error:
         raise StudyError(f"{file}: not a whole {file.suffix} file ({error}); compress or copy it again") from error
+    except OSError as error:
+        raise StudyError(f"{file}: cannot be read ({error.strerror}); it must be a file that you may read") from error
     try:
         text = content.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise StudyError(f"{file}:{line}: not UTF-8 text ({error.reason}); save the file as UTF-8") from error
+        looks = "it looks like UTF-16; " if content[:2] in (b"\xff\xfe", b"\xfe\xff") else ""
+        raise StudyError(f"{file}:{line}: not UTF-8 text ({error.reason} {content[error.start]:#04x}); {looks}save the file as "
+                         "UTF-8") from error
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise StudyError(f"{file}:{line}: not plain text (a NUL character stands there); save the file as UTF-8 text")
     if not text.strip():
         raise StudyError(f"{file}: the file is empty")
     return text

@@ -15,7 +15,7 @@ from types import MappingProxyType
 
 from lib import paths
 from lib.errors import StudyError
-from lib.params import SOURCES, Source, check_choice, check_keys, check_seed, check_value, fact, facts, read_yaml, root
+from lib.params import SOURCES, Source, check_choice, check_keys, check_name, check_seed, check_value, fact, facts, read_yaml, root, shown
 
 STEPS = ("pretrain", "adapt", "layers", "ffn", "hidden", "vocabulary")  # the paper's order; a study may change it
 TASKS = ("tc", "sa", "ner", "pos")
@@ -150,7 +150,8 @@ def study(name: str) -> Study:
     folder = paths.PARAMS / "studies"
     known = sorted(file.stem for file in folder.glob("*.yaml"))
     if name not in known:
-        raise StudyError(f"no study called {name!r}; params/studies has {', '.join(known)}: take one of these or add a file")
+        raise StudyError(f"no study called {shown(name)}; params/studies has {', '.join(known)}: take one of these or add a file")
+    check_name(name, "params/studies")
     roots = tuple(os.environ.get(variable) for variable in ("STUDY_DATA_ROOT", "STUDY_MODELS_ROOT"))
     stamps = tuple(file.stat().st_mtime_ns for file in (folder / f"{name}.yaml", *sorted(paths.PARAMS.glob("*.yaml"))))
     return _study(name, folder / f"{name}.yaml", (roots, stamps))
@@ -184,7 +185,11 @@ def _study(name: str, file: Path, _state: tuple) -> Study:
         check_value(pair["languages"], list, f"{say}: pairs: languages")
         for language in pair["languages"]:
             fact("languages", language)
+        if not pair["languages"]:
+            raise StudyError(f"{say}: pairs: {pair['teacher']} has no languages; name one or take the pair out")
         pairs.append(pair | {"set": _check_overrides(pair.get("set", {}), order, f"{say}: pairs: set")})
+    if not pairs:
+        raise StudyError(f"{say}: pairs: there are none; write `- {{teacher: ..., languages: [...]}}` lines")
     variants = []
     languages = [each for pair in pairs for each in pair["languages"]]
     known = {"order": order, "score": order, "tasks": TASKS, "seeds": None, "languages": languages}
@@ -235,6 +240,11 @@ def scoring(model: Run, language: str, task: str, seed: int, overrides: dict | N
     changed = _merge(pair["set"].get("finetune", {}), overrides.get("finetune", {}))
     tune = _merge(plan.tune, changed)
     settings = {key: value for key, value in tune.items() if key not in ("sequence", "token")} | tune[kind]
+    width = next((run.settings["hidden_size"] for run in reversed(model.lineage()) if run.step == "hidden"),
+                 fact("models", model.teacher).get("configuration", {}).get("hidden_size"))
+    if settings["method"] == "adapter" and width and settings["reduction_factor"] > width:
+        raise StudyError(f"finetune: a reduction_factor of {settings['reduction_factor']} leaves no adapter at a hidden size of {width}; "
+                         f"take 1 to {width}")
     return replace(model, step="finetune", language=language, task=task, seed=seed, settings=MappingProxyType(settings), parent=model)
 
 
@@ -341,6 +351,8 @@ def _checked(schema: dict, key: str, value, say: str):
     check_value(value, schema[key], f"{say}: {key}", zero=key not in _ABOVE_ZERO)
     if key in _SHARES and value > 1:
         raise StudyError(f"{say}: {key}: {value!r} is out of range; it is a share, 0 to 1")
+    if key == "max_length" and value < 3:
+        raise StudyError(f"{say}: {key}: {value} is out of range; a text has a first and a last special token, so give 3 or more")
     return float(value) if schema[key] is float else value
 
 
@@ -384,6 +396,11 @@ def _check_sizes(facts_of_teacher: dict, settings: dict) -> None:
                               ("vocabulary", "kept_tokens", "vocab_size")):
         if step in settings and settings[step][name] > of.get(limit, settings[step][name]):
             raise StudyError(f"{step}: {name} {settings[step][name]} was asked for; the teacher has {of[limit]}: ask for no more")
+    longest = of.get("max_position_embeddings", 512)
+    for step, given in settings.items():
+        if given.get("max_length", 3) > longest:
+            raise StudyError(f"{step}: a max_length of {given['max_length']} tokens was asked for; the teacher takes {longest}: ask for no "
+                             "more")
     if "hidden" in settings and {"num_attention_heads", "hidden_size"} <= set(of):
         check_hidden_size(of["num_attention_heads"], of["hidden_size"], settings["hidden"]["hidden_size"])
 

@@ -39,6 +39,7 @@ def load(task: str, language: str, source: Source, limit: int = 0, test_limit: i
 
     A limit above 0 takes that many examples of train and as many of dev, the same ones every time, a smaller limit a subset of a
     larger one; test stays whole unless `test_limit` is given.
+    `origin` counts the texts of dev and test that stand in the whole of train too (`also_in_train`).
     Raises StudyError for an unknown task, source or language, malformed files, an empty split, or a label that train lacks.
     """
     facts = params.fact("tasks", task)
@@ -54,7 +55,9 @@ def load(task: str, language: str, source: Source, limit: int = 0, test_limit: i
         splits, origin = _hub(task, facts, language)
     else:
         raise StudyError(f"no source called {source.kind!r}; there are {', '.join(params.SOURCES)}: take one of these")
-    labels = _labels(f"{task} in {language}", facts["kind"], splits)
+    labels = _labels(f"{task} in {language}", facts["kind"], splits, {part: source.root / each["file"] for part, each in
+                                                                      origin["files"].items()} if source.kind == "local" else {})
+    origin = origin | {"also_in_train": _repeated(splits)}
     limits = {"train": limit, "dev": limit, "test": test_limit}
     splits = {part: _some(splits[part], limits[part]) for part in PARTS}
     counts = {part: len(splits[part]) for part in PARTS}
@@ -135,8 +138,8 @@ def published(facts: dict, language: str) -> list[tuple[dict, dict]]:
             for origin in facts["origins"] if origin["needs"] in known]
 
 
-def _labels(what: str, kind: str, splits: dict[str, list]) -> tuple[str, ...]:
-    """The labels of train, `O` first; StudyError if a split is empty or holds a label that train lacks."""
+def _labels(what: str, kind: str, splits: dict[str, list], files: dict[str, Path]) -> tuple[str, ...]:
+    """The labels of train, `O` first; StudyError if a split is empty or holds a label that train lacks. `files` lets it say where."""
     found = {}
     for part in PARTS:
         if not splits[part]:
@@ -144,11 +147,19 @@ def _labels(what: str, kind: str, splits: dict[str, list]) -> tuple[str, ...]:
         found[part] = {label for _, gold in splits[part] for label in ([gold] if kind == "sequence" else gold)}
         missing = sorted(found[part] - found["train"])
         if missing:
-            raise StudyError(f"{what}: {part} has {', '.join(map(repr, missing))}, train only "
+            where = f"{files[part]}:{readers.line_with(files[part], missing[0])}: " if files else ""
+            raise StudyError(f"{where}{what}: {part} has {', '.join(map(repr, missing))}, train only "
                              f"{', '.join(map(repr, sorted(found['train'])))}; correct the labels or move examples to train")
     if len(found["train"]) < 2:
-        raise StudyError(f"{what}: train has only the label {found['train'].pop()!r}; a classifier needs two or more")
+        where = f"{files['train']}: " if files else ""
+        raise StudyError(f"{where}{what}: train has only the label {found['train'].pop()!r}; a classifier needs two or more")
     return tuple(sorted(found["train"], key=lambda label: (label != "O", label)))
+
+
+def _repeated(splits: dict[str, list]) -> dict[str, int]:
+    """How many examples of dev and of test have a text that train has too. Real data sets have some; the record says how many."""
+    train = {text for text, _ in splits["train"]}
+    return {part: sum(text in train for text, _ in splits[part]) for part in PARTS[1:]}
 
 
 def _some(examples: list, limit: int) -> list:
@@ -173,7 +184,7 @@ def _local(task: str, facts: dict, language: str, root: Path | None) -> tuple[di
         present = [folder / language / name for name in names if (folder / language / name).is_file()]
         if len(present) != 1:
             raise StudyError(f"{folder / language} needs one file {' or '.join(names)}; it has "
-                             f"{' and '.join(file.name for file in present) or 'none'}")
+                             f"{' and '.join(file.name for file in present) or 'none'}: {'keep one' if present else 'add it'}")
         splits[part] = _read(present[0], facts["columns"] if facts["kind"] == "sequence" else None, facts.get("bio", False))
         files[part] = readers.fingerprint(root, present[0])
     return splits, {"files": files}

@@ -1,16 +1,25 @@
 """Whatever is asked wrongly ends in one sentence that says what was asked, what exists and what to do, before anything is written.
 
-Malformed data files stand in test_readers, test_corpora and test_tasks, malformed YAML in test_params, broken models in test_models,
-misspelt parameters in test_studies. Here: study files, requests, and the facts of teachers.
+Here: study files, requests, facts, whole folders of data, teachers, paths and commands. What one function refuses stands in its own
+test: files of data in test_readers, YAML in test_params, parameters of a notebook in test_studies, models in test_models.
 """
 
+import datetime
+import gzip
+import json
+import lzma
 import math
+import os
+import sys
+import time
 
 import pytest
 import toys
+import yaml
 
-from lib import distillation, mlm, paths, plan, studies
+from lib import corpora, distillation, hub, kernel, mlm, params, paths, plan, studies, tasks
 from lib.errors import StudyError
+from lib.params import Source
 
 FILES = {  # what stands where in a study file (nothing: the key is gone) -> words of the refusal
     "a number as text": ("steps.layers.learning_rate", "5e-5", "steps: layers: learning_rate: '5e-5' is not a number (YAML reads 5e-5 as"),
@@ -85,6 +94,19 @@ FILES = {  # what stands where in a study file (nothing: the key is gone) -> wor
     "an unknown baseline": ("baselines", ["majority", "best"], "baselines: 'best' is none of majority, ngrams"),
     "one baseline, no list": ("baselines", "majority", "baselines: 'majority' is not a list"),
     "half a sentence to adapt on": ("steps.adapt.sentences", 0.5, "steps: adapt: sentences: 0.5 is not a whole number"),
+    "a text of one token": ("steps.adapt.max_length", 2, "adapt: max_length: 2 is out of range; a text has a first and a last special"),
+    "a text longer than the teacher takes": ("steps.hidden.max_length", 500, "hidden: a max_length of 500 tokens was asked for; the teach"),
+    "a number of very many digits": ("steps.adapt.steps", 10**4000, "steps: adapt: steps: a number of very many digits is out of range"),
+    "a very long word": ("source", "x" * 9999, "source: '" + "x" * 99 + "... is none of sample, local, hub"),
+    "a date for a number": ("seeds.chain", datetime.date(2026, 1, 1), "seeds: chain: datetime.date(2026, 1, 1) is not a whole number"),
+    "a list for a number": ("corpus.test", [5], "corpus: test: [5] is not a whole number"),
+    "no pairs": ("pairs", [], "pairs: there are none; write `- {teacher: ..., languages: [...]}` lines"),
+    "a pair of no language": ("pairs.0.languages", [], "pairs: toy-bert has no languages; name one or take the pair out"),
+    "an adapter of no width": ("finetune.reduction_factor", 97, "finetune: a reduction_factor of 97 leaves no adapter at a hidden size of"),
+    "a teacher out of the house": ("pairs.0.teacher", "../toy-bert", "no model called '../toy-bert'; params/models.yaml has toy-bert"),
+    "a language out of the house": ("pairs.0.languages", ["../../x"], "no language called '../../x'; params/languages.yaml has mlt, slk"),
+    "a folder that is a list": ("data_root", ["a"], "data_root: ['a'] is not text"),
+    "a folder that cannot be": ("models_root", "a\0b", "models_root: 'a\\x00b' holds a character that cannot be printed; take it out"),
     "a number for a title": ("title", 5, "title: 5 is not text"),
     "no title": ("title", None, "title is missing; add it"),
     "a key too many": ("languages", ["mlt"], "unknown key 'languages'; it takes baselines, corpus, data_root"),
@@ -115,14 +137,21 @@ def refused(call, said):
 @pytest.mark.parametrize("case", FILES)
 def test_study_files(case):
     place, value, said = FILES[case]
-    toys.write_study(toys.changed(toys.STUDY, place, value))
+    toys.write_study(toys.changed(toys.STUDY | {"data_root": "a", "models_root": "b"}, place, value))
     message = refused(lambda: plan.jobs("toy"), said)
-    assert message.startswith(("params/studies/toy.yaml: ", "no model called", "no language called"))
+    assert message.startswith(("params/studies/toy.yaml: ", "no model called", "no language called", "hidden: ", "finetune: "))
 
 
-@pytest.mark.parametrize("name", ["nothing", "", "toy.yaml", "../toy", "Toy"])
+@pytest.mark.parametrize("name", ["nothing", "", "toy.yaml", "../toy", "Toy", "a/toy", "/toy", "toy\0", "~", None, 7, ["toy"]])
 def test_studies_that_do_not_exist(name):
     refused(lambda: studies.study(name), f"no study called {name!r}; params/studies has toy: take one of these or add a file")
+
+
+@pytest.mark.parametrize("name", [".toy", "-toy", "to y", "toy;ls", "$(ls)", "žltý", "x" * 101])
+def test_names_of_studies_that_could_mean_something_to_a_shell_or_a_folder(name, common):
+    toys.write_study(toys.STUDY, name)
+    refused(lambda: studies.study(name), "params/studies: '" + name[:90])
+    (common / "studies" / f"{name}.yaml").unlink()
 
 
 def chain(**given):
@@ -142,6 +171,7 @@ def notebook(step, **given):
 REQUESTS = {
     "a language the study has not": (chain(language="eng"), "the study 'toy' has no language 'eng'; it has mlt, slk, swh: take one of"),
     "a language nobody has": (notebook("layers", language="xxx"), "no language called 'xxx'; params/languages.yaml has mlt"),
+    "a language that ends early": (notebook("layers", language="mlt\0"), r"language: 'mlt\x00' holds a character that cannot be printed"),
     "an empty language": (notebook("layers", language=""), "no language called ''"),
     "the other pair's teacher": (chain(teacher="toy-xlmr"), "does not pair the teacher 'toy-xlmr' with 'mlt' (it has 'toy-bert')"),
     "an unknown teacher": (notebook("layers", teacher="bert"), "does not pair the teacher 'bert' with 'mlt'"),
@@ -235,3 +265,279 @@ def test_no_steps_are_no_training():
     """Not an error: a control."""
     for train in (adapt, distil):
         assert untrained(train, steps=0)() == {"history": [], "seconds": []}
+
+
+FACTS = {  # file of params, key, entry -> words of the refusal; a key of None takes the whole file's text from the entry
+    "a language that is a path": ("languages", "../../x", {"name": "X", "script": "Latn"}, "'../../x' cannot be a name, since it becomes"),
+    "a language with a slash": ("languages", "a/b", {"name": "X", "script": "Latn"}, "languages.yaml: 'a/b' cannot be a name"),
+    "an absolute language": ("languages", "/etc", {"name": "X", "script": "Latn"}, "'/etc' cannot be a name"),
+    "a hidden language": ("languages", ".git", {"name": "X", "script": "Latn"}, "'.git' cannot be a name"),
+    "an empty language": ("languages", "", {"name": "X", "script": "Latn"}, "'' cannot be a name"),
+    "a language of two lines": ("languages", "a\nb", {"name": "X", "script": "Latn"}, r"'a\nb' cannot be a name"),
+    "Norwegian": ("languages", False, {"name": "Norwegian", "script": "Latn"}, "the name False is not text (YAML reads a bare no, yes"),
+    "a language of digits": ("languages", 12, {"name": "X", "script": "Latn"}, "the name 12 is not text; put it in quotes"),
+    "a language without a script": ("languages", "xyz", {"name": "X"}, "params/languages.yaml: xyz: script is missing; add it"),
+    "a language that is a word": ("languages", "xyz", "X", "xyz: expected `key: value` pairs, got 'X'"),
+    "a language of nothing": ("languages", "xyz", None, "xyz: expected `key: value` pairs, got None"),
+    "a language of number": ("languages", "xyz", {"name": 5, "script": "Latn"}, "xyz: name: 5 is not text"),
+    "a data set that is a path": ("languages", "xyz", {"name": "X", "script": "Latn", "flores": "../x"}, "flores: '../x' is no name of a"),
+    "a teacher that is a path": ("models", "../x", {"make": "local", "folder": "x"}, "models.yaml: '../x' cannot be a name"),
+    "a teacher of nothing": ("models", "x", None, "models.yaml: x: expected `key: value` pairs, got None"),
+    "a teacher made in no way": ("models", "x", {"make": "copy"}, "x: make: 'copy' is none of new, local, hub"),
+    "a teacher made of no word": ("models", "x", {"make": []}, "x: make: [] is not text"),
+    "a teacher without a folder": ("models", "x", {"make": "local"}, "models.yaml: x: folder is missing; add it"),
+    "a folder above": ("models", "x", {"make": "local", "folder": "../x"}, "x: folder: '../x' is no folder below the study's models_root"),
+    "a folder above, later": ("models", "x", {"make": "local", "folder": "a/../../x"}, "'a/../../x' is no folder below"),
+    "an absolute folder": ("models", "x", {"make": "local", "folder": "/etc"}, "'/etc' is no folder below the study's models_root; name o"),
+    "a folder of home": ("models", "x", {"make": "local", "folder": "~/x"}, "'~/x' is no folder below"),
+    "a repository above": ("models", "x", {"make": "hub", "repository": "../x", "revision": None}, "repository: '../x' is no id of the hu"),
+    "an absolute repository": ("models", "x", {"make": "hub", "repository": "/etc", "revision": None}, "'/etc' is no id of the hub; write"),
+    "an address": ("models", "x", {"make": "hub", "repository": "https://a/b", "revision": None}, "'https://a/b' is no id of the hub"),
+    "a revision of digits": ("models", "x", {"make": "hub", "repository": "a/b", "revision": 123}, "revision: 123 is not text; put the"),
+    "an adapted path": ("models", "x", {"make": "hub", "repository": "a/b", "revision": None, "adapted": {"mlt": {
+        "repository": "a/../b", "revision": None}}}, "x: adapted: mlt: repository: 'a/../b' is no id of the hub"),
+    "adapted to a word": ("models", "x", {"make": "hub", "repository": "a/b", "revision": None, "adapted": {"mlt": "a/c"}},
+                          "x: adapted: mlt: expected `key: value` pairs, got 'a/c'"),
+    "a misspelt teacher": ("models", "x", {"make": "local", "foldr": "x"}, "x: unknown key 'foldr'; it takes adapted, folder, make, text"),
+    "text that is a list": ("models", "x", {"make": "local", "folder": "x", "text": ["mlt"]}, "x: text: ['mlt'] is not a mapping"),
+    "text in all": ("models", "x", {"make": "local", "folder": "x", "text": {"mlt": "all"}}, "x: text: mlt: 'all' is not a whole number"),
+    "a width in words": ("models", "x", {"make": "new", "configuration": {"hidden_size": "96"}}, "hidden_size: '96' is not a whole number"),
+    "no heads": ("models", "x", {"make": "new", "configuration": {"num_attention_heads": 0}}, "num_attention_heads: 0 is out of range"),
+    "a task's folder above": ("tasks", "qa", {"kind": "token", "metric": "x", "folder": "../x", "extensions": []}, "'../x' cannot be a na"),
+    "a task of no kind": ("tasks", "qa", {"kind": "x", "metric": "x", "folder": "x", "extensions": []}, "kind: 'x' is none of sequence"),
+    "a share above one": ("training", "mlm_probability", 15, "training.yaml: mlm_probability: 15 is out of range; it is a share, 0 to 1"),
+    "nothing masked": ("training", "mlm_probability", 0, "mlm_probability: 0 is out of range; give a number above 0"),
+    "never evaluated": ("training", "evaluations", 0, "evaluations: 0 is out of range; give a number above 0"),
+    "an unknown constant": ("training", "wramup", 0.1, "params/training.yaml: unknown key 'wramup'; it takes evaluations"),
+    "an empty file": ("languages", None, "", "languages.yaml: holds nothing, expected `key: value` lines"),
+    "a list": ("languages", None, "- mlt\n", "languages.yaml: holds a list, expected `key: value` lines"),
+    "a bomb": ("models", None, "a: &a [1,1]\nb: &b [*a,*a]\nc: [*b,*b]\n", "models.yaml:2: the alias *a is not taken; write out what it"),
+    "Latin-1": ("languages", None, "mlt: {name: caf\xe9}\n".encode("latin-1"), "languages.yaml: not UTF-8 text"),
+}
+
+
+@pytest.mark.parametrize("case", FACTS)
+def test_facts(case, common):
+    name, key, entry, said = FACTS[case]
+    file = common / f"{name}.yaml"
+    before = file.read_bytes()
+    if key is None:
+        file.write_bytes(entry if isinstance(entry, bytes) else entry.encode())
+    else:
+        toys.write_yaml(file, yaml.safe_load(before) | {key: entry})
+    try:
+        refused(lambda: plan.jobs("toy") and params.facts(name), said)
+    finally:
+        file.write_bytes(before)
+
+
+def test_facts_that_are_not_there(common):
+    file = common / "languages.yaml"
+    before = file.read_bytes()
+    for make in (file.unlink, file.mkdir):
+        make()
+        refused(lambda: params.fact("languages", "mlt"), f"{file}: there is no such file")
+    file.rmdir()
+    file.write_bytes(before)
+
+
+def text(count: int) -> str:
+    return "".join(f"Sentence number {number}.\n" for number in range(count))
+
+
+CORPORA = {  # name and content of the file of xyz -> words of the refusal, after the file
+    "no file": ({}, " has no text of 'xyz'; it has nothing: add xyz.txt (or .txt.xz, .txt.gz), one sentence a line"),
+    "another language": ({"abc.txt": "x"}, " has no text of 'xyz'; it has abc: add"),
+    "two files": ({"xyz.txt": text(300), "xyz.txt.gz": b""}, " has xyz.txt and xyz.txt.gz; keep one"),
+    "a folder": ({"xyz.txt": None}, " has no text of 'xyz'"),
+    "white space": ({"xyz.txt": " \n\t\n\u00a0\n"}, "xyz.txt: the file is empty"),
+    "random bytes": ({"xyz.txt": bytes(range(256)) * 9}, "xyz.txt:2: not UTF-8 text (invalid start byte 0x80); save the file as UTF-8"),
+    "NUL": ({"xyz.txt": text(250) + "a\0b\n"}, "xyz.txt:251: not plain text (a NUL character stands there); save the file"),
+    "UTF-16": ({"xyz.txt": text(300).encode("utf-16")}, "xyz.txt:1: not UTF-8 text (invalid start byte 0xff); it looks like UTF-16; save"),
+    "UTF-16 without a mark": ({"xyz.txt": text(300).encode("utf-16-le")}, "xyz.txt:1: not plain text (a NUL character stands there)"),
+    "two encodings": ({"xyz.txt": text(300).encode() + "café".encode("latin-1")}, "xyz.txt:301: not UTF-8 text"),
+    "one sentence": ({"xyz.txt": "One.\n"}, "xyz.txt: 1 different lines of text, of which a twentieth each is held out as dev and test"),
+    "one sentence, often": ({"xyz.txt": "One.\n" * 999}, "xyz.txt: 1 different lines of text"),
+    "few sentences": ({"xyz.txt": text(199)}, "xyz.txt: 199 different lines of text, of which a twentieth each is held out as dev and tes"),
+    "one endless line": ({"xyz.txt": text(9) + "word " * 10_000_000}, "xyz.txt:10: a line of 50,000,000 characters; put one sentence or"),
+    "half an archive": ({"xyz.txt.xz": lzma.compress(text(999).encode())[:-20]}, "xyz.txt.xz: not a whole .xz file"),
+    "an archive of junk inside": ({"xyz.txt.gz": gzip.compress(text(999).encode())[:60] + b"junk" * 99}, "xyz.txt.gz: not a whole .gz fil"),
+    "a truncated archive": ({"xyz.txt.gz": gzip.compress(text(999).encode())[:-9]}, "xyz.txt.gz: not a whole .gz file"),
+}
+
+
+@pytest.mark.parametrize("case", CORPORA)
+def test_corpora(case, tmp_path):
+    files, said = CORPORA[case]
+    folder = tmp_path / "root" / "corpora"
+    folder.mkdir(parents=True)
+    for name, content in files.items():
+        if content is None:
+            (folder / name).mkdir()
+        else:
+            (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    begun = time.monotonic()
+    for part in corpora.PARTS:
+        assert refused(lambda part=part: corpora.load("xyz", Source("local", tmp_path / "root"), part), said).startswith(str(folder))
+    assert time.monotonic() - begun < 20
+
+
+def test_text_that_is_merely_untidy_is_taken(tmp_path):
+    """Repeated lines count once, a byte order mark and white space go, a long paragraph is one line."""
+    (tmp_path / "corpora").mkdir()
+    (tmp_path / "corpora" / "xyz.txt").write_bytes(b"\xef\xbb\xbf" + (text(200) * 3 + "  \r\n" + "word " * 9000).encode())
+    parts = {part: corpora.load("xyz", Source("local", tmp_path), part) for part in corpora.PARTS}
+    assert sum(map(len, parts.values())) == 201 and any("Sentence number 0." in lines for lines in parts.values())
+
+
+def tsv(*rows):
+    return "text\tlabel\n" + "".join(f"{words}\t{label}\n" for words, label in rows)
+
+
+GOOD = tsv(("a", "x"), ("b", "y"))
+WORDS = "Anna B-PER\nin O\nMt B-LOC\n"
+TAGS = "".join(f"{number}\tw\t_\t{tag}" + "\t_" * 6 + "\n" for number, tag in ((1, "NOUN"), (2, "VERB")))
+LABELLED = {  # task, and what differs from good files -> words of the refusal
+    "a label of its own": ("sa", {"dev.tsv": tsv(("a", "x"), ("b", "z"))}, "dev.tsv:3: sa in xyz: dev has 'z', train only 'x', 'y'; corre"),
+    "labels of its own": ("sa", {"test.tsv": tsv(("a", "w"), ("b", "z"))}, "test.tsv:2: sa in xyz: test has 'w', 'z', train only"),
+    "one label": ("sa", {f"{part}.tsv": tsv(("a", "x")) for part in tasks.PARTS}, "train.tsv: sa in xyz: train has only the label 'x'; a"),
+    "only a header": ("sa", {"test.tsv": tsv()}, "test.tsv: holds no example, only a header, comments or blank lines"),
+    "nothing": ("sa", {"dev.tsv": ""}, "dev.tsv: the file is empty"),
+    "no test": ("sa", {"test.tsv": None}, "needs one file test.tsv; it has none: add it"),
+    "a comma for a tab": ("sa", {"train.tsv": "text,label\na,x\n"}, "train.tsv:1: the header needs the column 'text' once; it has 'text,l"),
+    "another name": ("sa", {"train.tsv": "text\tsentiment\na\tx\n"}, "train.tsv:1: the header needs the column 'label' once; it has 'text"),
+    "capitals": ("sa", {"train.tsv": "Text\tLabel\na\tx\n"}, "train.tsv:1: the header needs the column 'text' once; it has 'Text', 'Label"),
+    "no header": ("sa", {"train.tsv": "a\tx\nb\ty\n"}, "train.tsv:1: the header needs the column 'text' once; it has 'a', 'x'"),
+    "a row too short": ("sa", {"train.tsv": GOOD + "c\n"}, "train.tsv:4: 1 tab-separated fields where the header has 2"),
+    "a cell of two lines": ("sa", {"train.tsv": GOOD + '"c\nd"\tx\n'}, "train.tsv:4: 1 tab-separated fields where the header has 2"),
+    "a row without a label": ("sa", {"dev.tsv": GOOD + "c\t\n"}, "dev.tsv:4: the column 'label' is empty; fill it or delete the row"),
+    "a table with NUL": ("sa", {"dev.tsv": GOOD + "c\0\tx\n"}, "dev.tsv:4: not plain text (a NUL character"),
+    "a table in Latin-1": ("sa", {"dev.tsv": GOOD.encode() + b"caf\xe9\tx\n"}, "dev.tsv:4: not UTF-8 text (invalid continuation byte 0xe9"),
+    "a spreadsheet": ("sa", {"train.tsv": b"PK\x03\x04\x14\x00\x08\x08"}, "train.tsv:1: not plain text (a NUL character stands there)"),
+    "a tag of its own": ("ner", {"dev.txt": WORDS + "B B-ORG\n"}, "dev.txt:4: ner in xyz: dev has 'B-ORG', train only 'B-LOC', 'B-PER', '"),
+    "both endings": ("ner", {"dev.conll": WORDS}, "needs one file dev.conll or dev.txt; it has dev.conll and dev.txt: keep one"),
+    "four columns": ("ner", {"train.txt": "Anna NNP B-NP B-PER\n"}, "train.txt:1: expected `word tag` with one space or tab between, got "),
+    "an entity from nowhere": ("ner", {"test.txt": "in O\nMt I-LOC\n"}, "test.txt:2: I-LOC goes on with an entity, but the tag before it "),
+    "tags alone": ("ner", {"test.txt": "O\nO\n"}, "test.txt:1: expected `word tag`"),
+    "a universal tag of its own": ("pos", {"test.conllu": TAGS + "\n" + TAGS.replace("VERB", "ADJ")},
+                                   "test.conllu:5: pos in xyz: test has 'ADJ', train only 'NOUN', 'VERB'"),
+    "CoNLL for CoNLL-U": ("pos", {"dev.conllu": "w NOUN\n"}, "dev.conllu:1: 1 tab-separated columns, CoNLL-U has 10"),
+    "an id of zero": ("pos", {"dev.conllu": TAGS.replace("1\tw", "0\tw")}, "dev.conllu:1: the id '0' stands where 1 is due; ids count 1, "),
+    "a range alone": ("pos", {"dev.conllu": TAGS.replace("1\tw", "1-2\tw")}, "dev.conllu:2: the id '2' stands where 1 is due"),
+    "a manifest that is no JSON": ("sa", {"MANIFEST": '{"files": [\n'}, "MANIFEST.json:2: not valid JSON (Expecting value); correct it or"),
+    "a manifest of another kind": ("sa", {"MANIFEST": "{}"}, "MANIFEST.json: not a list of files and their sources (KeyError: 'files'); i"),
+}
+
+
+@pytest.mark.parametrize("case", LABELLED)
+def test_labelled_files(case, tmp_path):
+    task, changed, said = LABELLED[case]
+    good, ending = {"sa": (GOOD, "tsv"), "ner": (WORDS, "txt"), "pos": (TAGS, "conllu")}[task]
+    folder = tmp_path / "root" / "tasks" / params.fact("tasks", task)["folder"] / "xyz"
+    folder.mkdir(parents=True)
+    for name, content in ({f"{part}.{ending}": good for part in tasks.PARTS} | changed).items():
+        file = tmp_path / "root" / "MANIFEST.json" if name == "MANIFEST" else folder / name
+        if content is not None:
+            file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    message = refused(lambda: tasks.load(task, "xyz", Source("local", tmp_path / "root")), said)
+    assert message.startswith(str(tmp_path / "root"))
+
+
+def test_texts_of_test_that_train_has_are_counted_for_the_record(tmp_path):
+    """Not an error, since published data have some; words and tags are compared by the words."""
+    folder = tmp_path / "tasks" / "sentiment" / "xyz"
+    folder.mkdir(parents=True)
+    for part, rows in {"train": "axbycx", "dev": "dxey", "test": "axdybycyax"}.items():
+        (folder / f"{part}.tsv").write_text(tsv(*zip(rows[::2], rows[1::2], strict=True)), encoding="utf-8")
+    loaded = tasks.load("sa", "xyz", Source("local", tmp_path), limit=1, test_limit=1)
+    assert loaded.origin["also_in_train"] == {"dev": 0, "test": 4}
+
+
+PATHS = ["../../x", "..", "/etc", "../root/corpora/xyz", "xyz/../xyz", "", ".", "xyz.txt", "~", "*", "XYZ"]
+
+
+@pytest.mark.parametrize("language", PATHS)
+def test_a_language_never_becomes_a_path(language, tmp_path, monkeypatch):
+    """Whatever is asked for, only names that were found in the folder are opened, and no run of it can be made."""
+    for folder in ("corpora", "tasks/sentiment/xyz"):
+        (tmp_path / "root" / folder).mkdir(parents=True)
+    (tmp_path / "root" / "corpora" / "xyz.txt").write_text(text(300), encoding="utf-8")
+    (tmp_path / "x.txt").write_text(text(300), encoding="utf-8")
+    source = Source("local", tmp_path / "root")
+    refused(lambda: corpora.load(language, source, "train"), f"has no text of {language!r}; it has xyz")
+    refused(lambda: corpora.describe(language, source), f"has no text of {language!r}; it has xyz")
+    refused(lambda: tasks.load("sa", language, source), f"has no sa data of {language!r}; it has xyz")
+    refused(lambda: corpora.load(language, Source("sample"), "train"), "no sample grammar for")
+    refused(lambda: corpora.load(language, Source("hub"), "train"), "no language called")
+    refused(notebook("layers", language=language), "no language called")
+    refused(chain(language=language), "has no language")
+    refused(notebook("layers", teacher=language or "/"), "does not pair the teacher")
+
+
+def test_addresses_stay_below_their_folder(data):
+    for url in ("https://x/../../../etc/passwd", "file:///etc/passwd", "//etc/passwd", "/etc/passwd"):
+        refused(lambda url=url: hub.download(url), " is no address of a file on the web; correct it in params/")
+
+
+def test_links_are_read_through_and_never_written_through(tmp_path):
+    """A link in a folder of text is its owner's wish; where something is written, the link goes and what it points at stays."""
+    (tmp_path / "far.txt").write_text(text(300), encoding="utf-8")
+    (tmp_path / "corpora").mkdir()
+    (tmp_path / "corpora" / "xyz.txt").symlink_to(tmp_path / "far.txt")
+    assert len(corpora.load("xyz", Source("local", tmp_path), "dev")) == 15
+    before = (tmp_path / "far.txt").read_bytes()
+    (tmp_path / "record.json").symlink_to(tmp_path / "far.txt")
+    paths.write_json(tmp_path / "record.json", {})
+    (tmp_path / "model").symlink_to(tmp_path / "corpora")
+    with paths.whole_folder(tmp_path / "model") as folder:
+        (folder / "config.json").write_text("{}")
+    assert (tmp_path / "far.txt").read_bytes() == before and (tmp_path / "corpora" / "xyz.txt").exists()
+    assert not (tmp_path / "record.json").is_symlink() and not (tmp_path / "model").is_symlink()
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["corpora", "far.txt", "model", "record.json"]
+
+
+COMMANDS = {
+    "an unknown study": (["status", "nothing"], "no study called 'nothing'; params/studies has toy"),
+    "a study that is a path": (["make", "../toy"], "no study called '../toy'"),
+    "an unknown run": (["make", "toy", "x"], "the study 'toy' has no run x; `python -m lib.plan status toy` lists them"),
+    "nothing to collect": (["collect", "toy"], "the study 'toy' is not finished, 41 of 41 runs are missing"),
+    "nothing to publish": (["publish", "toy"], "the study 'toy' is not finished, 41 of 41 runs are missing"),
+    "a broken study": (["status", "broken"], "params/studies/broken.yaml: title is missing; add it"),
+}
+
+
+@pytest.mark.parametrize("case", COMMANDS)
+def test_commands_end_in_the_sentence_and_an_exit_status(case, monkeypatch, common):
+    words, said = COMMANDS[case]
+    if "broken" in words:
+        toys.write_study(toys.changed(toys.STUDY, "title"), "broken")
+    monkeypatch.setattr(sys, "argv", ["lib.plan", *words])
+    with pytest.raises(SystemExit) as caught:
+        plan.main()
+    assert str(caught.value.code).startswith(said) and "\n" not in str(caught.value.code)
+    (common / "studies" / "broken.yaml").unlink(missing_ok=True)
+
+
+def test_a_notebook_that_refuses_ends_the_command_with_its_sentence(tmp_path):
+    """Not with the traceback of the library that ran it; other failures keep theirs."""
+    for number, line in enumerate(("raise StudyError('a sentence')", "1 / 0")):
+        plain = {"cell_type": "code", "outputs": [], "execution_count": None}
+        cells = [plain | {"id": "a", "metadata": {"tags": ["parameters"]}, "source": ""},
+                 plain | {"id": "b", "metadata": {}, "source": f"from lib.errors import StudyError\n{line}"}]
+        (tmp_path / f"{number}.ipynb").write_text(json.dumps({"cells": cells, "metadata": {"kernelspec": {
+            "name": "python3", "display_name": "Python 3", "language": "python"}}, "nbformat": 4, "nbformat_minor": 5}))
+    with kernel.warm() as run:
+        refused(lambda: run(tmp_path / "0.ipynb", tmp_path / "out" / "0.ipynb", {}), "a sentence")
+        with pytest.raises(Exception, match="ZeroDivisionError") as caught:
+            run(tmp_path / "1.ipynb", tmp_path / "out" / "1.ipynb", {})
+        assert not isinstance(caught.value, StudyError)
+
+
+def test_files_that_may_not_be_read(tmp_path, common, monkeypatch):
+    """What the system refuses is said in one sentence too."""
+    (tmp_path / "corpora").mkdir()
+    file = tmp_path / "corpora" / "xyz.txt"
+    file.write_text(text(300), encoding="utf-8")
+    file.chmod(0)
+    if not os.access(file, os.R_OK):  # the superuser may read everything
+        refused(lambda: corpora.load("xyz", Source("local", tmp_path), "dev"), "cannot be read (Permission denied); it must be a file that")

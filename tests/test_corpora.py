@@ -46,7 +46,7 @@ def test_at_most_a_thousand_lines_are_held_out(tmp_path):
 @pytest.mark.parametrize(("language", "source", "part", "limit", "said"), [
     ("xyz", "local", "valid", 0, "no part called 'valid'; a corpus has train, dev, test"),
     ("xyz", "local", "dev", -1, "a limit of -1"),
-    ("abc", "local", "dev", 0, "1 different lines are too few"),
+    ("abc", "local", "dev", 0, "1 different lines of text, of which a twentieth each is held out as dev and test; 200 are the least: add"),
     ("slk", "local", "dev", 0, "no text of 'slk'; it has abc, xyz"),
     ("../xyz", "local", "dev", 0, "no text of '../xyz'"),
     ("mlt", "web", "dev", 0, "no source called 'web'"),

@@ -165,7 +165,7 @@ def test_refused_requests(tmp_path, task, language, kind, limit, said):
 
 def test_a_split_emptied_by_dropping_labels():
     with pytest.raises(StudyError, match="the dev split is empty"):
-        tasks._labels("sa in xyz", "sequence", {"train": [("x", "a"), ("y", "b")], "dev": [], "test": [("x", "a")]})
+        tasks._labels("sa in xyz", "sequence", {"train": [("x", "a"), ("y", "b")], "dev": [], "test": [("x", "a")]}, {})
 
 
 @pytest.mark.parametrize("task", ["tc", "sa", "ner", "pos"])
