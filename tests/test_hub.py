@@ -222,7 +222,7 @@ def test_what_goes_wrong_on_the_way_is_one_sentence_with_a_remedy(tmp_path, faul
 
 
 def test_a_slow_hub_is_waited_for(tmp_path):
-    with hub_server.serving(repositories(), raw_files(archive()), faults={".parquet": "slow", ".conllu": "slow"}) as address:
+    with hub_server.serving(repositories(), raw_files(archive()), faults={"README.md": "slow", ".conllu": "slow"}) as address:
         said = ask(tmp_path, address, archive(), {"text": "corpora.load('mlt', source, 'train', 2)",
                                                   "pos": "tasks.load('pos', 'mlt', source)"})
     assert said["text"] == ["Dokument 0\nbi tnejn", "Dokument 1\nbi tnejn"] and said["pos"]["labels"] == ["ADJ", "NOUN"]
