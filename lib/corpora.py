@@ -87,8 +87,7 @@ def _held_out(file: Path, part: str) -> list[str]:
 def _glotcc(language: str, limit: int) -> list[str]:
     facts = params.fact("corpora", "glotcc")
     limit = limit or params.fact("languages", language).get("glotcc_documents") or 0
-    rows, _ = hub.rows(facts["data_set"], _config(language, "glotcc"), "train", facts["revision"], limit)
-    return [row[facts["column"]] for row in rows]
+    return hub.rows(facts["data_set"], _config(language, "glotcc"), "train", facts["revision"], limit, facts["column"])[0]
 
 
 def _flores(language: str, part: str) -> tuple[list[str], dict]:
@@ -102,12 +101,12 @@ def _flores(language: str, part: str) -> tuple[list[str], dict]:
     except hub.Unavailable as error:
         plus = params.fact("corpora", "flores_plus")
         try:
-            rows, revision = hub.rows(plus["data_set"], code, split, plus["revision"])
+            sentences, revision = hub.rows(plus["data_set"], code, split, plus["revision"], 0, plus["column"])
         except hub.Unavailable as second:
             raise StudyError(f"FLORES-200 cannot be had: {error}; nor FLORES+ in its place: {second}") from second
         origin = {"data_set": plus["data_set"], "config": code, "revision": revision, "licence": plus["licence"],
                   "origin": plus["origin"], "passed_over": [str(error)]}
-        return [row[plus["column"]] for row in rows], origin
+        return sentences, origin
 
 
 def _member(archive: Path, name: str) -> list[str]:

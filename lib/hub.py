@@ -5,8 +5,10 @@ are respected, and HF_ENDPOINT points to a mirror.
 """
 
 import contextlib
+import gzip
 import hashlib
 import http.client
+import json
 import re
 import urllib.error
 import urllib.request
@@ -20,27 +22,51 @@ class Unavailable(StudyError):
     """Published data cannot be had from here: absent, gated, unreachable or offline. Another origin may still serve."""
 
 
-def rows(name: str, config: str | None, split: str, revision: str | None = None, limit: int = 0) -> tuple[list[dict], str]:
+def rows(name: str, config: str | None, split: str, revision: str | None = None, limit: int = 0, column: str = "") -> tuple[list, str]:
     """Return the rows of one split, class numbers turned into their names, and the commit that served them.
 
-    With a `limit` the first rows are streamed; without, the split is fetched whole and kept in the library's cache.
-    Raises Unavailable with the way to get access.
+    With a `limit` the first rows are streamed, and kept under data/raw; without, the split is fetched whole and kept in the
+    library's cache. With a `column` the values of that column come instead of rows. Raises Unavailable with the way to get access,
+    StudyError for a column that is not there.
     """
+    served = commit(name, config, revision)
+    kept = _folder(name, config) / f"{split}.{served[:12]}.{column or 'rows'}.first{limit}.json.gz"
+    if limit and kept.exists():
+        return json.loads(gzip.decompress(kept.read_bytes())), served
+
     def read(builder):
         if limit:
             data = builder.as_streaming_dataset(split=split).take(limit)
         else:
             builder.download_and_prepare()
             data = builder.as_dataset(split=split)
-        return [_named(row, data.features or {}) for row in data], builder.hash
-    return _with_builder(name, config, revision, read)
+        return [_named(row, data.features or {}) for row in data]
+    found = _with_builder(name, config, served, read)
+    if column:
+        if found and column not in found[0]:
+            raise StudyError(f"{name} has no column {column!r}; it has {', '.join(found[0])}: the data set has changed, correct "
+                             "params/corpora.yaml")
+        found = [row[column] for row in found]
+    if limit:
+        paths.write_whole(kept, gzip.compress(json.dumps(found, ensure_ascii=False).encode(), 1, mtime=0))
+    return found, served
 
 
 def commit(name: str, config: str | None, revision: str | None = None) -> str:
-    """Return the commit of a data set, 40 hexadecimal digits: the pinned one itself, or what the name stands for today."""
+    """Return the commit of a data set, 40 hexadecimal digits: the pinned one itself, or what the name stood for when it was first used.
+
+    What is not pinned in params/ is pinned by its first use, in data/raw/hub, so that all runs of a study read one version.
+    """
     if revision and re.fullmatch(r"[0-9a-f]{40}", revision):
         return revision
-    return _with_builder(name, config, revision, lambda builder: builder.hash)
+    note = _folder(name, None) / f"commit.{revision or 'main'}.txt"
+    if not note.exists():
+        paths.write_whole(note, _with_builder(name, config, revision, lambda builder: builder.hash))
+    return note.read_text(encoding="utf-8")
+
+
+def _folder(name: str, config: str | None) -> Path:
+    return paths.raw() / "hub" / name / (config or "")
 
 
 def place(url: str) -> Path:
@@ -73,7 +99,7 @@ def _fetch(url: str, file: Path) -> bytes:
     if huggingface_hub.constants.HF_HUB_OFFLINE:
         raise Unavailable(f"{url} was never fetched and HF_HUB_OFFLINE forbids it; unset it once, or copy the file to {file}")
     try:
-        with urllib.request.urlopen(url, timeout=60) as response:
+        with urllib.request.urlopen(url, timeout=huggingface_hub.constants.HF_HUB_DOWNLOAD_TIMEOUT) as response:
             return response.read()
     except (urllib.error.URLError, TimeoutError, ConnectionError, http.client.HTTPException) as error:
         raise Unavailable(f"{url} could not be fetched ({error}); check the network and the address, or copy the file to "
@@ -89,14 +115,14 @@ def _with_builder(name: str, config: str | None, revision: str | None, use):
     try:
         return use(datasets.load_dataset_builder(name, config, revision=revision))
     except known as error:
-        raise Unavailable(_sentence(f"{name}{f' ({config})' if config else ''}", name, error)) from error
+        raise Unavailable(reason(f"{name}{f' ({config})' if config else ''}", f"datasets/{name}", error)) from error
 
 
-def _sentence(what: str, name: str, error: Exception) -> str:
-    """One sentence on why a data set cannot be had, and what to do next."""
+def reason(what: str, page: str, error: Exception) -> str:
+    """One sentence on why a data set or model of the hub, there under `page`, cannot be had, and what to do next."""
     import huggingface_hub.constants as constants
 
-    text, page = str(error), f"{constants.ENDPOINT}/datasets/{name}"
+    text, page = str(error), f"{constants.ENDPOINT}/{page}"
     if re.search(r"\bgated\b|\b40[13]\b", text):
         return (f"{what} is gated or private: accept its terms at {page}, log in with `hf auth login` (or set HF_TOKEN) and "
                 "run again")
@@ -104,7 +130,7 @@ def _sentence(what: str, name: str, error: Exception) -> str:
         return f"{what} is not in the cache and HF_HUB_OFFLINE forbids fetching it; unset it and run once with a network"
     if "scripts are no longer supported" in text:
         return f"{what} is published as a loading script, which is never run; use another revision or the local source"
-    if re.search(r"not found|doesn't exist|\b404\b", text):
+    if re.search(r"not found|doesn't exist|not a valid model identifier|\b404\b", text):
         return f"{what} was not found at {page} ({_first(text)}); check its name, config and revision in params/"
     return f"{what} could not be read from {page} ({_first(text)}); check the network and params/, or use the local source"
 

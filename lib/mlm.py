@@ -110,7 +110,10 @@ def published_adaptation(facts: dict, language: str):
         raise StudyError(f"no adapted teacher is published for {language!r}; there are {', '.join(adapted) or 'none'}: set "
                          "`published: false` to adapt the teacher here")
     own = adapted[language]
-    return models.load(own["repository"], own["revision"], facts["repository"], facts["revision"])
+    try:
+        return models.load(own["repository"], own["revision"], facts["repository"], facts["revision"])
+    except StudyError as error:
+        raise StudyError(f"{error}; or set `published: false` to adapt the teacher here") from error
 
 
 def train(model, tokenizer, train_sentences, dev_sentences, settings: dict, seed: int, folder: Path, name: str = "mlm") -> dict:

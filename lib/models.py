@@ -22,7 +22,7 @@ from transformers import (
 from transformers.models.auto.tokenization_auto import get_tokenizer_config
 from transformers.utils import cached_file, logging
 
-from lib import paths
+from lib import hub, paths
 from lib.errors import StudyError
 
 logging.set_verbosity_error()  # `load` checks what transformers would only warn about
@@ -228,6 +228,8 @@ def _tried(source, call):
     except StudyError:
         raise
     except Exception as error:  # the libraries raise errors of many kinds for files that are missing or broken
+        if isinstance(source, str) and isinstance(error, OSError) and not Path(source).exists():
+            raise StudyError(hub.reason(f"the model {source}", str(source), error)) from error
         said = (str(error).strip() or type(error).__name__).split("\n")[0].rstrip(".")
         raise StudyError(f"{source}: cannot be read as a model ({said}); give a folder or a hub id that holds a whole one") from error
 

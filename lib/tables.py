@@ -17,6 +17,7 @@ from lib.metrics import mean_and_deviation
 
 NOT_RUN = "not run"
 NOT_AVAILABLE = "not available"
+WORSE = "worse than unigram"  # the mark of a model that guesses worse than token frequencies do: its scores are no result
 REFERENCE = "reference"
 SIZES = ["num_hidden_layers", "hidden_size", "intermediate_size", "vocab_size"]
 _COUNTS = ["parameters", "compression_rate", "published_parameters", "published_compression_rate"]
@@ -81,6 +82,8 @@ def main_table(cells: pandas.DataFrame) -> pandas.DataFrame:
         row |= {"average": _number(part["mean"].mean(skipna=False), 1, NOT_RUN)}
         gaps = {f"Δ {cell['task']}": _difference(cell) for cell in tasks}
         same = set(gaps.values()) == {REFERENCE}
+        if WORSE in model["variant"]:
+            row, gaps = ({key: WORSE if value == NOT_RUN else value for key, value in each.items()} for each in (row, gaps))
         row |= gaps | {"Δ average": REFERENCE if same else _signed(part["difference"].mean(skipna=False))}
         rows.append(row)
     return pandas.DataFrame(rows)
@@ -114,6 +117,9 @@ def _tidy(runs: pandas.DataFrame, metrics: dict) -> pandas.DataFrame:
     tuning = settings.filter(regex=r"^settings\.finetune\.")
     main = [_main(*row) for row in runs.reindex(columns=["study", "language", "teacher", "task"]).itertuples(index=False, name=None)]
     tidy["variant"] = _unusual(settings.drop(columns=tuning.columns), tidy[["language", "teacher"]], _orders(runs), main)
+    worse = runs.get("model.worse_than_unigram", pandas.Series(False, runs.index)).eq(True)
+    tidy.loc[worse, "score"] = math.nan
+    tidy.loc[worse, "variant"] = [f"{word}; {WORSE}".removeprefix("; ") for word in tidy.loc[worse, "variant"]]
     tidy["setup"] = _unusual(tuning, tidy[["language", "teacher", "task"]], [""] * len(runs), main)
     return tidy[tidy["language"].notna()]
 

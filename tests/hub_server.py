@@ -1,13 +1,14 @@
 """A stand-in for the Hugging Face hub and for plain file hosts on the loopback interface: no test needs a network.
 
-It serves data sets (and models) given as {path: bytes} at any revision, and can be told to gate one. HF_ENDPOINT is read once, when
-the libraries are imported, so what uses it runs in a subprocess.
+It serves data sets (and models) given as {path: bytes} at any revision, and can be told to gate one or to misbehave. HF_ENDPOINT is
+read once, when the libraries are imported, so what uses it runs in a subprocess.
 """
 
 import hashlib
 import json
 import re
 import threading
+import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
@@ -18,11 +19,16 @@ FILE = re.compile(r"(?:/datasets)?/(?P<id>[^/]+/[^/]+)/resolve/(?P<revision>[^/]
 
 
 @contextmanager
-def serving(repositories: dict[str, dict[str, bytes]], files: dict[str, bytes], gated: tuple[str, ...] = ()):
-    """Yield the address of a server of `repositories` (id -> path -> content) and, below /raw/, of `files`."""
+def serving(repositories: dict[str, dict[str, bytes]], files: dict[str, bytes], gated: tuple[str, ...] = (),
+            faults: dict[str, str] | None = None):
+    """Yield the address of a server of `repositories` (id -> path -> content) and, below /raw/, of `files`.
+
+    `faults` maps ends of paths to what goes wrong there: `truncated` (the connection ends half-way), `busy` (503), `slow` (a second
+    before each answer), `stalled` (no answer).
+    """
     class Handler(_Handler):
         pass
-    Handler.repositories, Handler.files, Handler.gated = repositories, files, gated
+    Handler.repositories, Handler.files, Handler.gated, Handler.faults = repositories, files, gated, faults or {}
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
@@ -35,6 +41,11 @@ def serving(repositories: dict[str, dict[str, bytes]], files: dict[str, bytes], 
 class _Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         path = urlsplit(self.path).path
+        self.fault = next((kind for end, kind in self.faults.items() if unquote(path).endswith(end)), "")
+        if self.fault in ("slow", "stalled"):
+            time.sleep(1 if self.fault == "slow" else 4)
+        if self.fault == "busy":
+            return self._send(None, "Busy", 503)
         if path.startswith("/raw/"):
             return self._send(self.files.get(unquote(path[5:])))
         found = API.fullmatch(path) or FILE.fullmatch(path)
@@ -53,7 +64,7 @@ class _Handler(BaseHTTPRequestHandler):
         return self._send(json.dumps(facts).encode(), kind="application/json")
 
     do_HEAD = do_GET
-    commit = COMMIT
+    commit, fault = COMMIT, ""
 
     @staticmethod
     def _tree(repository: dict, folder: str) -> list[dict]:
@@ -83,7 +94,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(part)))
         self.end_headers()
         if self.command == "GET":
-            self.wfile.write(part)
+            self.wfile.write(part if self.fault != "truncated" else part[:len(part) // 2])
+            self.close_connection |= self.fault == "truncated"
 
     def log_message(self, *_):
         """Say nothing: pytest shows what matters."""

@@ -67,7 +67,7 @@ def start(words: list[str], data: Path, params: Path) -> subprocess.Popen:
     return subprocess.Popen(words, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
 
 
-def found(data: Path, of_toy: bool = True) -> dict[str, object]:
+def found(data: Path) -> dict[str, object]:
     """What a study has made: its records without `made`, and a checksum of every file of its models."""
     from lib import records
     made = {str(file.relative_to(data)): records.lasting(json.loads(file.read_text(encoding="utf-8")))

@@ -79,3 +79,37 @@ def test_scores_of_tasks_are_added_and_only_those_of_the_model(chain):
                                    ["tc", "mlt", "3", "all weights", "macro_f1 1.0000"]]
     assert table(card, "step") and "- mlm_loss: 2" in card
     assert (chain[0].folder / "README.md").read_text(encoding="utf-8") == before
+
+
+def test_a_model_no_better_than_guessing_by_frequency_says_so(chain):
+    """In its own record and in those of the runs that score it; without the comparison nothing is said."""
+    for run, scores, said in zip(chain, ({"mlm_loss": 2.0}, {"mlm_loss": 2.0, "unigram_loss": 2.5}, {"mlm_loss": 3.0, "unigram_loss": 2.5}),
+                                 (None, False, True), strict=False):
+        record = results.finish(run, toys.model("bert"), toys.tokenizer("bert"), scores, {"kind": "sample"})
+        assert record["model"].get("worse_than_unigram") is said
+        scored = results.finish_scoring(studies.scoring(run, "mlt", "tc", 1), {"macro_f1": 0.5}, {"kind": "sample"})
+        assert scored["model"].get("worse_than_unigram") is said
+
+
+def test_a_score_whose_card_could_not_be_written_is_not_finished(chain, monkeypatch):
+    results.finish(chain[0], toys.model("bert"), toys.tokenizer("bert"), {"mlm_loss": 2.0}, {"kind": "sample"})
+    run = studies.scoring(chain[0], "mlt", "tc", 1)
+    with monkeypatch.context() as broken:
+        broken.setattr(cards, "text", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            results.finish_scoring(run, {"macro_f1": 0.5}, {"kind": "sample"})
+    assert not run.record.exists()
+    results.finish_scoring(run, {"macro_f1": 0.5}, {"kind": "sample"})
+    assert run.record.exists()
+
+
+def test_what_a_kill_leaves_of_a_finished_run_goes_unless_somebody_makes_it_again(chain):
+    results.finish(chain[0], toys.model("bert"), toys.tokenizer("bert"), {"mlm_loss": 2.0}, {"kind": "sample"})
+    left = results.checkpoints(chain[0])  # this process makes it again
+    left.mkdir()
+    results.tidy(chain[0])
+    assert left.exists()
+    results.finish(chain[0], toys.model("bert"), toys.tokenizer("bert"), {"mlm_loss": 2.0}, {"kind": "sample"})
+    left.mkdir()
+    results.tidy(chain[0])
+    assert not left.exists()

@@ -23,11 +23,12 @@ TWEETS = b"tweet\tlabel\nnzuri sana\tpositive\nmbaya kabisa\tnegative\nni kesho\
 CSV = b'0,"kiesh, \nkiesh"\n1,tajjeb\n'
 
 CHILD = """
-import json, sys
+import json, sys, time
 from pathlib import Path
-from lib import corpora, hub, paths, params, tasks
+from lib import corpora, hub, mlm, models, paths, params, tasks
 from lib.errors import StudyError
 paths.PARAMS = Path(sys.argv[1])
+time.sleep = lambda seconds: None  # the libraries wait between their attempts
 source, said = params.Source("hub"), {}
 for name, expression in json.load(sys.stdin).items():
     try:
@@ -74,13 +75,17 @@ def repositories():
 
 @cache  # a gzip holds the time it was made
 def archive():
+    return archive_of({f"{split}/mlt_Latn.{split}": f"L-ewwel {split}.\nIt-tieni.\nIt-tielet.\n" for split in ("dev", "devtest")})
+
+
+def archive_of(texts):
+    """The FLORES archive with these members."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
-        for split in ("dev", "devtest"):
-            text = f"L-ewwel {split}.\nIt-tieni.\nIt-tielet.\n".encode()
-            member = tarfile.TarInfo(f"./flores200_dataset/{split}/mlt_Latn.{split}")
-            member.size = len(text)
-            tar.addfile(member, io.BytesIO(text))
+        for name, text in texts.items():
+            member = tarfile.TarInfo(f"./flores200_dataset/{name}")
+            member.size = len(text.encode())
+            tar.addfile(member, io.BytesIO(text.encode()))
     return buffer.getvalue()
 
 
@@ -96,17 +101,27 @@ def raw_files(flores):
     return files
 
 
-def ask(folder, address, flores, questions, **environment):
-    """What the expressions give in a process of its own that sees only the stand-in."""
+def params_for(folder, address, flores):
+    """The parameters of this repository in `folder`, with the stand-in in place of the plain file hosts."""
     for file in paths.PARAMS.glob("*.yaml"):
         text = file.read_text(encoding="utf-8")
         for host in ("https://raw.githubusercontent.com", "https://dl.fbaipublicfiles.com"):
             text = text.replace(host, f"{address}/raw")
         checksum = params.fact("corpora", "flores")["sha256"]
         (folder / file.name).write_text(text.replace(checksum, hashlib.sha256(flores).hexdigest()), encoding="utf-8")
+
+
+def environment_for(folder, address, **more):
+    """The environment of a process that sees only the stand-in and keeps everything in `folder`."""
     clean = {key: value for key, value in os.environ.items() if not key.startswith("HF_") and "proxy" not in key.lower()}
-    env = clean | {"HF_ENDPOINT": address, "HF_HOME": str(folder / "hf"), "STUDY_DATA": str(folder / "data"), "OMP_NUM_THREADS": "1",
-                   "PYTHONPATH": str(paths.ROOT), "HF_HUB_DISABLE_TELEMETRY": "1", **environment}
+    return clean | {"HF_ENDPOINT": address, "HF_HOME": str(folder / "hf"), "STUDY_DATA": str(folder / "data"), "OMP_NUM_THREADS": "1",
+                    "PYTHONPATH": str(paths.ROOT), "HF_HUB_DISABLE_TELEMETRY": "1", **more}
+
+
+def ask(folder, address, flores, questions, **environment):
+    """What the expressions give in a process of its own that sees only the stand-in."""
+    params_for(folder, address, flores)
+    env = environment_for(folder, address, **environment)
     done = subprocess.run([sys.executable, "-c", CHILD, str(folder)], input=json.dumps(questions), env=env, capture_output=True, text=True,
                           timeout=240)
     assert done.returncode == 0, done.stderr[-4000:]
@@ -183,6 +198,77 @@ def test_offline(said):
     assert "HF_HUB_OFFLINE" in offline["never"] and "\n" not in offline["never"]
     assert "FLORES-200 cannot be had" in offline["dev"] and "HF_HUB_OFFLINE" in offline["dev"]
     assert offline["sa.swh"]["splits"] == said["online"]["sa.swh"]["splits"]
+
+
+ENDS = (".parquet", ".conllu", ".tar.gz", ".safetensors")
+FAULTS = {"down": ("http://127.0.0.1:9", ""), "busy": ("", "busy"), "truncated": ("", "truncated"), "stalled": ("", "stalled")}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_what_goes_wrong_on_the_way_is_one_sentence_with_a_remedy(tmp_path, fault):
+    """Data sets whole and streamed, plain files and models; nothing half-read is kept."""
+    files = raw_files(archive())
+    served = repositories() | {"google-bert/bert-base-multilingual-cased": {
+        "config.json": json.dumps({"model_type": "bert", "architectures": ["BertForMaskedLM"]}).encode(), "model.safetensors": bytes(4000)}}
+    asked = {"table": "hub.rows('Davlan/sib200', 'mlt_Latn', 'train', 'a' * 40)", "text": "corpora.load('mlt', source, 'train', 7)",
+             "file": "tasks.load('pos', 'mlt', source)",
+             "model": "models.load('google-bert/bert-base-multilingual-cased', 'b' * 40)"}
+    address, kind = FAULTS[fault]
+    if fault == "stalled":  # the libraries come back many times, each time until the timeout
+        asked = {"file": asked["file"]}
+    with hub_server.serving(served, files, faults=dict.fromkeys(ENDS, kind)) as standing:
+        said = ask(tmp_path, address or standing, archive(), asked, HF_HUB_DOWNLOAD_TIMEOUT="1", HF_HUB_ETAG_TIMEOUT="1")
+    for question, sentence in said.items():
+        assert isinstance(sentence, str) and "\n" not in sentence, (question, sentence)
+        assert any(word in sentence for word in ("check the network", "fetch or make the model again")), (question, sentence)
+    kept = [file for file in (tmp_path / "data").rglob("*") if file.is_file() and not file.name.endswith((".lock", ".txt"))]
+    assert not kept
+
+
+def test_a_slow_hub_is_waited_for(tmp_path):
+    with hub_server.serving(repositories(), raw_files(archive()), faults={"README.md": "slow", ".conllu": "slow"}) as address:
+        said = ask(tmp_path, address, archive(), {"text": "corpora.load('mlt', source, 'train', 2)",
+                                                  "pos": "tasks.load('pos', 'mlt', source)"})
+    assert said["text"] == ["Dokument 0\nbi tnejn", "Dokument 1\nbi tnejn"] and said["pos"]["labels"] == ["ADJ", "NOUN"]
+
+
+def test_changed_columns_are_named(tmp_path):
+    served = repositories()
+    changed = parquet({"text": ["triq"] * 3, "topic": TOPICS})
+    served["Davlan/sib200"] = {name: changed if name.endswith("parquet") else content for name, content in served["Davlan/sib200"].items()}
+    served["cis-lmu/GlotCC-V1"]["v1.0/mlt-Latn/mlt-Latn_0.parquet"] = parquet({"document": ["Dokument"] * 9})
+    with hub_server.serving(served, raw_files(archive())) as address:
+        said = ask(tmp_path, address, archive(), {
+            "streamed": "corpora.load('mlt', source, 'train', 7)", "whole": "corpora.load('mlt', source, 'train')",
+            "task": "tasks.load('tc', 'mlt', source)"})
+    assert said["streamed"] == said["whole"] and "cis-lmu/GlotCC-V1 has no column 'content'; it has document" in said["whole"]
+    assert "Davlan/sib200 has no column 'category'; it has text, topic: correct params/tasks.yaml" in said["task"]
+
+
+def test_models_that_cannot_be_had_say_how_to_get_them(tmp_path):
+    served = {"google-bert/bert-base-multilingual-cased": {"config.json": b"{}"}, "DGurgurov/mbert_mlt-latn": {"config.json": b"{}"}}
+    asked = {"gated": "models.load('google-bert/bert-base-multilingual-cased')", "absent": "models.load('no/such')",
+             "adapted": "mlm.published_adaptation(params.fact('models', 'mbert'), 'slk')",
+             "closed": "mlm.published_adaptation(params.fact('models', 'mbert'), 'mlt')"}
+    with hub_server.serving(served, {}, gated=tuple(served)) as address:
+        said = ask(tmp_path, address, archive(), asked)
+        offline = ask(tmp_path, address, archive(), {"model": "models.load('google-bert/bert-base-multilingual-cased')"},
+                      HF_HUB_OFFLINE="1")
+    assert "the model google-bert/bert-base-multilingual-cased is gated" in said["gated"] and "hf auth login" in said["gated"]
+    assert "the model no/such was not found" in said["absent"] and "params/" in said["absent"]
+    assert "DGurgurov/mbert_slk-latn was not found" in said["adapted"]
+    assert said["adapted"].endswith("set `published: false` to adapt the teacher here")
+    assert "is gated" in said["closed"] and "`published: false`" in said["closed"]
+    assert "HF_HUB_OFFLINE" in offline["model"] and not any("\n" in each for each in (*said.values(), *offline.values()))
+
+
+def test_what_is_not_pinned_is_pinned_by_its_first_use(tmp_path):
+    """The commit moves on the hub; the runs of one data folder stay with theirs, also without a network."""
+    asked = {"text": "corpora.load('mlt', source, 'train', 3)", "origin": "corpora.describe('mlt', source)['train']['revision']"}
+    with hub_server.serving(repositories(), raw_files(archive())) as address:
+        first = ask(tmp_path, address, archive(), asked)
+    offline = ask(tmp_path, address, archive(), asked, HF_HUB_OFFLINE="1")
+    assert first == offline and first["origin"] == hub_server.COMMIT and len(first["text"]) == 3
 
 
 def test_a_pinned_commit_needs_no_network():

@@ -10,7 +10,7 @@ import nbformat
 import pytest
 import toys
 
-from lib import kernel, paths, plan, studies
+from lib import freshness, hub, kernel, params, paths, plan, studies
 from lib.errors import StudyError
 
 HERE = sorted(file.stem for file in (paths.ROOT / "params" / "studies").glob("*.yaml"))
@@ -258,3 +258,84 @@ def test_the_command_line(monkeypatch, capsys):
         monkeypatch.setattr("sys.argv", ["plan", *words])
         with pytest.raises(SystemExit, match=said):
             plan.main()
+
+
+@pytest.fixture
+def recorded(tmp_path, monkeypatch):
+    """A chain of the toy study on local text, finished: each record names its text by checksum; and that text."""
+    root = tmp_path / "own"
+    (root / "corpora").mkdir(parents=True)
+    text = root / "corpora" / "mlt.txt"
+    text.write_text("wieħed\n", encoding="utf-8")
+    toys.write_study(toys.STUDY | {"source": "local", "data_root": str(root)})
+    runs = studies.chain("toy", "mlt")
+    for moment, run in enumerate(runs, start=1):
+        finish(run, float(moment))
+        data = {"kind": "local", "file": "corpora/mlt.txt", "sha256": paths.sha256(text)}
+        run.record.write_text(json.dumps({"id": run.id, "data": {"mlt": data} if run.step == "pretrain" else data}))
+        os.utime(run.record, (moment, moment))
+    return runs, text
+
+
+def states(runs):
+    return [plan.state(run) for run in runs]
+
+
+def test_a_record_whose_data_changed_is_stale_with_all_after_it_and_is_made_again(recorded, executed, monkeypatch, capsys):
+    runs, text = recorded
+    assert states(runs) == ["done"] * 6
+    os.utime(text, (5e8, 5e8))  # touched, not changed
+    assert states(runs) == ["done"] * 6 and plan.outdated([plan.job(run) for run in runs]) == []
+    text.write_text("tnejn!\n", encoding="utf-8")
+    assert states(runs) == ["stale"] * 6
+    monkeypatch.setattr("sys.argv", ["plan", "status", "toy"])
+    plan.main()
+    assert capsys.readouterr().out.startswith(f"stale 00_pretrain_teacher {runs[0].id}\n")
+    marker, = plan.outdated([plan.job(runs[3])])
+    assert marker.stat().st_mtime > max(run.record.stat().st_mtime for run in runs)
+    plan.make([plan.job(run) for run in runs])
+    assert executed == runs
+    text.unlink()  # what is gone cannot be compared
+    assert states(runs) == ["done"] * 6
+
+
+def test_only_what_comes_after_a_change_is_made_again(recorded, executed):
+    runs, _ = recorded
+    record = json.loads(runs[3].record.read_text())
+    runs[3].record.write_text(json.dumps(record | {"data": record["data"] | {"sha256": "0" * 64}}))
+    os.utime(runs[3].record, (4, 4))
+    assert states(runs) == ["done"] * 3 + ["stale"] * 3
+    assert [plan.outdated([plan.job(run)]) != [] for run in runs] == [False] * 3 + [True] * 3
+    plan.make([plan.job(run) for run in runs])
+    assert executed == runs[3:]
+
+
+def test_a_model_that_is_gone_is_made_again_by_snakemake_too(recorded, executed):
+    runs, _ = recorded
+    (runs[4].folder / "config.json").unlink()
+    assert states(runs) == ["done"] * 4 + ["to do", "stale"]
+    assert [plan.outdated([plan.job(run)]) != [] for run in runs] == [False] * 4 + [True] * 2
+
+
+@pytest.mark.parametrize(("entry", "changed"), [
+    ({"data_set": "Davlan/sib200", "revision": "{tc}"}, False), ({"data_set": "Davlan/sib200", "revision": "0" * 40}, True),
+    ({"data_set": "DGurgurov/slovak_sa", "revision": "0" * 40}, True), ({"data_set": "cis-lmu/GlotCC-V1", "revision": "0" * 40}, False),
+    ({"data_set": "another/set", "revision": "0" * 40}, False),
+    ({"repository": "google-bert/bert-base-multilingual-cased", "revision": "0" * 40}, True),
+    ({"repository": "DGurgurov/mbert_slk-latn", "revision": "0" * 40}, False),
+    ({"origin": "https://host/text.conllu", "sha256": "{file}"}, False), ({"origin": "https://host/text.conllu", "sha256": "0" * 64}, True),
+    ({"origin": "https://host/absent.conllu", "sha256": "0" * 64}, False),
+    ({"origin": "{flores}", "sha256": "0" * 64}, True), ({"origin": "data/sample, written for this project", "sha256": "0" * 64}, True),
+    ({"origin": "data/sample", "sha256": "{sample}"}, False), ({"licence": "none"}, False)])
+def test_what_of_a_record_is_compared_with_today(data, monkeypatch, entry, changed):
+    """Pinned revisions, files fetched from fixed addresses, the embedded text; what is not pinned or not there is not known to differ."""
+    monkeypatch.setattr(paths, "PARAMS", paths.ROOT / "params")
+    file = hub.place("https://host/text.conllu")
+    file.parent.mkdir(parents=True)
+    file.write_text("1\tDar")
+    today = {"{tc}": params.fact("tasks", "tc")["origins"][0]["revision"], "{file}": paths.sha256(file),
+             "{flores}": params.fact("corpora", "flores")["url"], "{sample}": paths.sha256(paths.SAMPLE)}
+    entry = {key: today.get(value, value) for key, value in entry.items()}
+    run = studies.chain("paper", "slk", "mbert")[1]
+    for data in (entry, {"train": entry}, {"files": {"train": {"kind": "x"}, "dev": entry}}):
+        assert (freshness.changed(run, {"data": data}) is not None) is changed

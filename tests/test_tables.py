@@ -176,6 +176,17 @@ def test_a_run_without_its_score_is_named(tmp_path):
         tables.cells(load(tmp_path, [entry]), METRICS)
 
 
+def test_a_model_worse_than_guessing_is_marked_and_its_scores_are_no_result(tmp_path):
+    entries = [record("adapt", "tc", score=0.8), record("layers", "tc", score=0.1), record("ffn", "tc", score=0.7)]
+    entries[1]["model"]["worse_than_unigram"], entries[2]["model"]["worse_than_unigram"] = True, False
+    found = tables.cells(load(tmp_path, entries), METRICS)
+    assert list(found.dropna(subset="mean")["step"]) == ["adapt", "ffn"]
+    marked = tables.main_table(found)
+    row = marked[marked["model"].str.contains("worse than unigram")].iloc[0]
+    assert len(marked[marked["model"].str.contains("worse")]) == 1 and row["tc"] == row["Δ tc"] == row["average"] == "worse than unigram"
+    assert (marked["tc"] == "worse than unigram").sum() == 1 and row["parameters (M)"] not in ("not run", "worse than unigram")
+
+
 def test_markdown_reads_back():
     frame = pandas.DataFrame({"model": ["a|b", "longer name"], "x": ["1", "−2.0"], "y": ["line\nbreak", ""]})
     text = tables.to_markdown(frame)

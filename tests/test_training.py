@@ -1,5 +1,6 @@
 """What all trainings share: the schedule, the masks, the loss, accumulation, and trainings that are killed and go on."""
 
+import errno
 import math
 
 import numpy
@@ -275,6 +276,94 @@ def test_a_diverging_training_stops_and_leaves_good_checkpoints(tmp_path, breaks
     for folder in tmp_path.glob("checkpoint-*"):
         model = type(one.model).from_pretrained(folder)
         assert (folder / "complete").exists() and all(torch.isfinite(tensor).all() for tensor in model.parameters())
+
+
+class Grows(mlm.MlmTrainer):
+    """Its loss is `growth` times itself from some step on."""
+
+    def loss(self, model, batch):
+        found = super().loss(model, batch)["loss"]
+        return {"loss": found * (self.growth if self.state.global_step >= 30 else 1)}
+
+
+@pytest.mark.parametrize(("growth", "stops"), [(1, False), (1.8, False), (2.5, True)])
+def test_a_loss_above_twice_its_start_and_uniform_guessing_stops(tmp_path, growth, stops):
+    """The loss of this toy stays between its start and ln V, so the factor alone decides; the mean of three logs lags a little."""
+    text = toys.sentences()
+    settings = toys.SETTINGS | {"steps": 80, "learning_rate": 1e-6}
+    one = Grows(toys.model("bert"), toys.tokenizer("bert"), text, text[:9], settings, 1, tmp_path, "toy")
+    one.growth = growth
+    if not stops:
+        training.fit(one)
+        return
+    with pytest.raises(StudyError, match=r"toy: the loss explodes .* at step 3[0-9]; the last good checkpoint is .*checkpoint-20: lower"):
+        training.fit(one)
+
+
+def test_real_divergence_is_noticed(tmp_path):
+    """Adam with a learning rate of 30."""
+    with pytest.raises(StudyError, match=r"toy: the loss explodes|toy: the loss is not finite"):
+        trained("bert", tmp_path, steps=80, learning_rate=30.0)
+
+
+def test_a_checkpoint_of_broken_weights_is_never_good(tmp_path):
+    """A loss that is finite while a weight is not: the checkpoint goes, the one before it is named and is where a resumed run begins."""
+    work, model = trainer("bert", tmp_path, **SHORT)
+
+    class Break(TrainerCallback):
+        def on_evaluate(self, args, state, control, **_):
+            if state.global_step == 4:
+                model.bert.embeddings.word_embeddings.weight.data[5, 0] = torch.nan
+
+    work.add_callback(Break())
+    with pytest.raises(StudyError, match=r"a weight is not finite at step 4; the last good checkpoint is .*checkpoint-2: lower"):
+        training.fit(work)
+    assert [step for step, _ in training.complete(tmp_path)] == [2] and not (tmp_path / "checkpoint-4").exists()
+
+
+def test_a_checkpoint_that_lost_a_file_is_not_resumed_from(tmp_path, capsys):
+    """As after a kill while old checkpoints are removed."""
+    weights, history = trained("bert", tmp_path / "whole", **SHORT)
+    trained("bert", tmp_path / "killed", kill=5, **SHORT)
+    (tmp_path / "killed" / "checkpoint-4" / "optimizer.pt").unlink()
+    found, line = trained("bert", tmp_path / "killed", **SHORT)
+    assert "resumed after step 2\n" in capsys.readouterr().out and line == history and toys.same(found, weights)
+
+
+def test_a_training_goes_on_in_a_folder_that_was_moved(tmp_path):
+    weights, history = trained("bert", tmp_path / "whole", **SHORT)
+    trained("bert", tmp_path / "killed", kill=5, **SHORT)
+    (tmp_path / "killed").rename(tmp_path / "moved")
+    found, line = trained("bert", tmp_path / "moved", **SHORT)
+    assert line == history and toys.same(found, weights)
+
+
+def test_a_full_disk_while_training_is_one_sentence(tmp_path, monkeypatch):
+    work, _ = trainer("bert", tmp_path, **SHORT)
+
+    def full(*_, **__):
+        (tmp_path / "checkpoint-4" / "model.safetensors").write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    save = type(work)._save_optimizer_and_scheduler
+    monkeypatch.setattr(type(work), "_save_optimizer_and_scheduler", lambda self, folder: full() if "-4" in folder else save(self, folder))
+    with pytest.raises(StudyError, match=r"the disk that holds .* is full"):
+        training.fit(work)
+    assert [each.name for each in tmp_path.glob("checkpoint-*")] == ["checkpoint-2"]
+
+
+@both
+def test_guessing_by_frequency_against_counting_by_hand(family):
+    own, text, batches = toys.tokenizer(family), toys.sentences()[:30], [toys.batch(family, 12), toys.batch(family, 5, seed=8)]
+    counts = dict.fromkeys(range(len(own)), 1)
+    for sentence in text:
+        for each in own(sentence, add_special_tokens=False)["input_ids"]:
+            counts[each] += 1
+    asked = [label for batch in batches for row in batch["labels"].tolist() for label in row if label != -100]
+    by_hand = -sum(math.log(counts[each] / sum(counts.values())) for each in asked) / len(asked)
+    assert training.unigram(own, text, batches)["unigram_loss"] == pytest.approx(by_hand, rel=1e-9)
+    some = training.unigram(own, [text[0], text[7]], batches)
+    assert training.unigram(own, text[:14], batches, sentences=2) == some  # spread evenly
 
 
 def test_progress_is_told(tmp_path, capsys):
