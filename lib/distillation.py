@@ -64,7 +64,6 @@ class DistillationTrainer(training.MaskedTrainer):
         super().__init__(student, *given, **named)
         self.teacher = teacher.to(self.args.device).eval().requires_grad_(False)
         self.settings, self.gram = given[3], None
-        training.choose_attention(self.teacher, self.precision, self.settings["max_length"])
 
     def loss(self, model, batch):
         settings, hidden = self.settings, models.hidden_states(model, batch)

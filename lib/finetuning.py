@@ -143,10 +143,6 @@ class FinetuneTrainer(training.StudyTrainer):
         self.began = self.epoch_began = self.noticed = time.monotonic()
         self.losses = []
 
-    def floating_point_ops(self, inputs):
-        """Count none: the Trainer would walk through all parameters at every step to fill a number nobody reads."""
-        return 0
-
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         with training.autocast(self.model.config, self.precision):
             loss = model(**inputs).loss

@@ -24,13 +24,14 @@ import re
 
 import torch
 
-from lib import masking, models
+from lib import masking, models, training
 from lib.errors import StudyError
 
 VARIANTS = ("single", "left_to_right", "authors")
 
 
-def pseudo_perplexity(model, tokenizer, sentences: list[str], max_length: int = 0, variant: str = "single") -> dict:
+def pseudo_perplexity(model, tokenizer, sentences: list[str], max_length: int = 0, variant: str = "single",
+                      precision: str = "float32") -> dict:
     """How surprising the sentences are to the model, as named numbers (floats) and what they rest on (whole numbers).
 
     `pseudo_perplexity`: exp of the negative mean log-likelihood per token. `bits_per_word`, `bits_per_character`: the negative
@@ -38,9 +39,10 @@ def pseudo_perplexity(model, tokenizer, sentences: list[str], max_length: int = 
     The variant `left_to_right` has these with `_left_to_right` behind the name; `authors` adds `pseudo_perplexity_authors`.
     `tokens`, `words`, `characters`, `sentences`; `unknown_tokens`; `cut_sentences`: those longer than `max_length` tokens (0: as many
     as the model takes), of which only the part that fits is measured and counted.
+    `precision` is float32, bfloat16 (faster on many machines, other in the third digit), or auto, as in training.
     Raises StudyError for an unknown variant, no sentences, an empty one, and a length the model cannot take.
     """
-    texts, nats = _measure(model, tokenizer, sentences, max_length, variant)
+    texts, nats = _measure(model, tokenizer, sentences, max_length, variant, precision)
     own = [[value for value, special in zip(values, text.special, strict=True) if not special]
            for values, text in zip(nats, texts, strict=True)]
     counts = {"tokens": sum(map(len, own)), "words": sum(len(text.covered.split()) for text in texts),
@@ -67,7 +69,7 @@ def token_surprisal(model, tokenizer, sentence: str, max_length: int = 0, varian
 
 
 @torch.inference_mode()
-def _measure(model, tokenizer, sentences, max_length, variant):
+def _measure(model, tokenizer, sentences, max_length, variant, precision="float32"):
     """The encoded texts and, of each, the nats of its tokens; nan where a special token was not asked for."""
     if variant not in VARIANTS:
         raise StudyError(f"no pseudo-perplexity {variant!r}; there are {', '.join(VARIANTS)}: take one of these")
@@ -77,9 +79,10 @@ def _measure(model, tokenizer, sentences, max_length, variant):
     model.eval()
     for batch in masking.batches(texts, tokenizer, variant == "authors", variant == "left_to_right"):
         here = {name: tensor.to(model.device) for name, tensor in batch.items()}
-        hidden = models.hidden_states(model, here)
-        hidden = hidden[torch.arange(len(hidden), device=hidden.device), here["position"]]
-        values, _ = masking.judge(model, hidden, here["gold"])
+        with training.autocast(model.config, precision):
+            hidden = models.hidden_states(model, here)
+            hidden = hidden[torch.arange(len(hidden), device=hidden.device), here["position"]]
+            values, _ = masking.judge(model, hidden, here["gold"])
         for number, place, value in zip(batch["text"].tolist(), batch["position"].tolist(), values.tolist(), strict=True):
             nats[number][place] = -value
     model.train(was_training)

@@ -6,6 +6,9 @@ unknown. `kept_tokens` counts everything but the special tokens, so 40,000 makes
 
 import json
 import tempfile
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy
@@ -14,23 +17,96 @@ from transformers import AutoTokenizer
 from lib import models
 from lib.errors import StudyError
 
-BATCH = 2048  # sentences encoded at once
+BATCH = 2**20  # characters counted at once, at least
+WORDS = 2**20  # different words remembered with their pieces, about
 
 
-def count(tokenizer, sentences, counting: str) -> numpy.ndarray:
-    """How often each token id occurs, (V,): every occurrence (`count`), or the sentences it occurs in (`documents`)."""
+def count(tokenizer, sentences: Iterable[str], counting: str) -> numpy.ndarray:
+    """How often each token id occurs, (V,): every occurrence (`count`), or the sentences it occurs in (`documents`).
+
+    `sentences` may be a generator: it is read in parts, and memory does not grow with it. Each different word is cut into pieces
+    once, where the tokenizer cuts at spaces first, as those of mBERT and XLM-R do; else whole sentences are.
+    """
     total = numpy.zeros(len(tokenizer), dtype=numpy.int64)
-    for begin in range(0, len(sentences), BATCH):
-        encoded = tokenizer(sentences[begin: begin + BATCH], add_special_tokens=False, return_attention_mask=False)["input_ids"]
-        used = [numpy.unique(ids) for ids in encoded] if counting == "documents" else encoded
-        total += numpy.bincount(numpy.fromiter((i for ids in used for i in ids), dtype=numpy.int64), minlength=len(total))
+    pieces, at_spaces = _Pieces(tokenizer), _cuts_at_spaces(tokenizer)
+    for some in _parts(sentences):
+        words = [[word for word in each.split(" ") if word] if at_spaces else [each] for each in some]
+        numbers = pieces.numbers(chain.from_iterable(words))
+        if counting == "documents":
+            owner = numpy.repeat(numpy.arange(len(words)), [len(each) for each in words])
+            ids, times = pieces.ids(numbers)
+            both = numpy.sort(numpy.repeat(owner, times) * len(total) + ids)
+            first = numpy.diff(both, prepend=-1) > 0  # each piece of a sentence once
+            total += numpy.bincount(both[first] % len(total), minlength=len(total))
+        else:
+            often = numpy.bincount(numbers, minlength=len(pieces))
+            ids, times = pieces.ids(numpy.flatnonzero(often))
+            numpy.add.at(total, ids, numpy.repeat(often[often > 0], times))
     return total
 
 
-def single_characters(tokenizer, sentences) -> set[int]:
+class _Pieces:
+    """The pieces of each word met so far, as ids laid end to end. It forgets all words where there are too many."""
+
+    def __init__(self, tokenizer):
+        self.tokenizer, self.known = tokenizer.backend_tokenizer, defaultdict()
+        self.known.default_factory = self.known.__len__  # a new word takes the next number
+        self.flat, self.begin = numpy.empty(0, dtype=numpy.int64), numpy.zeros(1, dtype=numpy.int64)
+
+    def __len__(self):
+        return len(self.known)
+
+    def numbers(self, words: Iterable[str]) -> numpy.ndarray:
+        """The number of each word, after learning the new ones."""
+        if len(self.known) > WORDS:
+            self.known.clear()
+            self.flat, self.begin = self.flat[:0], self.begin[:1]
+        before = len(self.known)
+        found = numpy.fromiter(map(self.known.__getitem__, words), dtype=numpy.int64)
+        new = list(islice(self.known, before, None))
+        self.tokenizer.no_truncation()  # what an earlier call may have left behind; the next one sets its own
+        self.tokenizer.no_padding()
+        ids = [each.ids for each in self.tokenizer.encode_batch_fast(new, add_special_tokens=False)]
+        self.flat = numpy.concatenate([self.flat, numpy.fromiter(chain.from_iterable(ids), dtype=numpy.int64)])
+        self.begin = numpy.concatenate([self.begin, self.begin[-1] + numpy.cumsum([len(each) for each in ids], dtype=numpy.int64)])
+        return found
+
+    def ids(self, numbers: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:
+        """(ids of the pieces of these words, one after the other; how many each has)."""
+        times = self.begin[numbers + 1] - self.begin[numbers]
+        first = numpy.repeat(self.begin[numbers] - numpy.cumsum(times) + times, times)
+        return self.flat[first + numpy.arange(len(first))], times
+
+
+def _parts(sentences: Iterable[str]) -> Iterator[list[str]]:
+    """Lists of sentences of at least BATCH characters together; the last may be shorter."""
+    some, size = [], 0
+    for each in sentences:
+        some.append(each)
+        size += len(each)
+        if size >= BATCH:
+            yield some
+            some, size = [], 0
+    if some:
+        yield some
+
+
+def _cuts_at_spaces(tokenizer) -> bool:
+    """Whether a text is cut into the pieces of its words, split at spaces, one after the other."""
+    state = json.loads(tokenizer.backend_tokenizer.pre_tokenizer.__getstate__()) if tokenizer.backend_tokenizer.pre_tokenizer else {}
+    first = state.get("pretokenizers", [state])[0]
+    marked = first.get("prepend_scheme") == "always" and first.get("split", True)
+    return first.get("type") in ("BertPreTokenizer", "WhitespaceSplit") or (first.get("type") == "Metaspace" and marked)
+
+
+def single_characters(tokenizer, sentences: Iterable[str]) -> set[int]:
     """Ids of the pieces that are one character of the sentences, as the tokenizer normalises them, at the start of a word or inside."""
     normalizer = tokenizer.backend_tokenizer.normalizer
-    characters = set().union(*(normalizer.normalize_str(each) if normalizer else each for each in sentences))
+    words = set()  # characters may compose inside a word, so words are normalised and not characters
+    characters = set()
+    for some in _parts(sentences):
+        words = set().union(*(each.split(" ") for each in some)) - words
+        characters.update(*(normalizer.normalize_str(each) if normalizer else each for each in words))
     vocabulary = tokenizer.get_vocab()
     forms = [form for c in characters for form in (c, f"##{c}", f"▁{c}")] + ["▁"]
     return {vocabulary[form] for form in forms if form in vocabulary}
@@ -80,7 +156,8 @@ def trim_tokenizer(tokenizer, kept_ids: numpy.ndarray):
         tokenizer.save_pretrained(folder)
         Path(folder, "tokenizer.json").write_text(json.dumps(state, ensure_ascii=False), encoding="utf-8")
         result = AutoTokenizer.from_pretrained(folder)
-    wrong = [piece for piece, number in result.get_vocab().items() if tokenizer.convert_tokens_to_ids(piece) != kept_ids[number]]
+    before = tokenizer.get_vocab()
+    wrong = [piece for piece, number in result.get_vocab().items() if before.get(piece) != kept_ids[number]]
     if wrong or len(result) != len(kept_ids):
         raise StudyError(f"the trimmed tokenizer does not number its pieces as the embeddings: {wrong[:5]}, {len(result)} pieces")
     return result

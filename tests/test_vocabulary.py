@@ -19,6 +19,10 @@ pytestmark = pytest.mark.parametrize("family", toys.FAMILIES)
 COMMON = toys.sentences()[:12]  # what a trimmed vocabulary is chosen for
 
 
+ODD = ["", " ", "  a  b ", " \u0301kotba", "a\u3000b\u00a0c\td\ne\u200bf\u2028g\x1ch\x00i", "[MASK] x[SEP]y <mask> z</s>a",
+       "c\u030c c \u030c", "日本 語", "\ufb01 ½ ﷺ", "▁a ▁ b▁c ##d"]  # spaces of all kinds, single marks, special tokens
+
+
 def chosen(family, more=20, counting="count"):
     """kept_ids: what must stay and the `more` most frequent pieces of COMMON."""
     tokenizer = toys.tokenizer(family)
@@ -33,15 +37,18 @@ def covered(family, kept):
 
 
 @pytest.mark.parametrize("counting", ["count", "documents"])
-@pytest.mark.parametrize("at_once", [7, 2048])
-def test_counting_against_a_naive_loop(family, counting, at_once, monkeypatch):
+@pytest.mark.parametrize(("at_once", "remembered"), [(300, 5), (2**20, 2**20)])  # in parts, forgetting words; all at once
+def test_counting_against_a_naive_loop(family, counting, at_once, remembered, monkeypatch):
     monkeypatch.setattr(vocabulary, "BATCH", at_once)
+    monkeypatch.setattr(vocabulary, "WORDS", remembered)
     tokenizer, expected = toys.tokenizer(family), Counter()
-    texts = [f"{each} {each}" for each in toys.sentences()[:20]]
+    texts = [f"{each} {each}" for each in toys.sentences()[:20]] + ODD
     for text in texts:
         found = tokenizer.convert_tokens_to_ids(tokenizer.tokenize(text))
         expected.update(set(found) if counting == "documents" else found)
-    counts = vocabulary.count(tokenizer, texts, counting)
+    tokenizer(texts, truncation=True, padding=True, max_length=4)  # such a call leaves its settings in the tokenizer
+    counts = vocabulary.count(tokenizer, (text for text in texts), counting)
+    assert vocabulary._cuts_at_spaces(tokenizer)
     assert {number: count for number, count in enumerate(counts.tolist()) if count} == expected and len(counts) == len(tokenizer)
     assert vocabulary.count(tokenizer, COMMON, counting).max() <= len(COMMON) or counting == "count"
 
