@@ -114,11 +114,12 @@ A file that is missing for a study was not made because the study has no records
 give the same bytes (pictures: with the same version of Matplotlib, which each names in its first lines). `tests/test_figures.py` makes
 them again and compares.
 
-To make all for a study of your own from the records it has published, or one from what it has so far:
+To make all for a study of your own from the records it has published, or one of a study that has run:
 
 ```
 python -m lib.gallery make my-study
-papermill notebooks/paper/main_table.ipynb data/runs/main_table.ipynb -p study demo -p records_folder data/runs -p figures_folder data/runs
+papermill notebooks/paper/main_table.ipynb data/runs/main_table.ipynb -p study demo \\
+    -p records_folder data/runs/studies/demo -p figures_folder data/runs/studies/demo
 ```
 """
 
