@@ -16,7 +16,7 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 from lib.style import COLOURS, LINES, MARKERS, STYLE
 
 
-def sweep(points: pandas.DataFrame, across: str, up: str = "", log: bool = False, joined: bool = False, columns: int = 3) -> Figure:
+def sweep(points: pandas.DataFrame, across: str, up: str = "", log: bool = False, joined: bool = False) -> Figure:
     """Figure of scores by the value of one setting: one panel a `panel`, one line a `line`, bars of one deviation.
 
     `points` is what `ablations.points` returns, or has its columns panel, line, value, mean, deviation and own. Filled markers are
@@ -25,7 +25,7 @@ def sweep(points: pandas.DataFrame, across: str, up: str = "", log: bool = False
     starts with "published" is thin and black.
     """
     panels, names = list(dict.fromkeys(points["panel"])), list(dict.fromkeys(points["line"]))
-    columns = min(columns, len(panels)) or 1
+    columns = {0: 1, 1: 1, 2: 2, 4: 2}.get(len(panels), 3)
     rows = -(-len(panels) // columns) or 1
     numeric = bool(len(points)) and all(isinstance(value, int | float) for value in points["value"])
     values = sorted(set(points["value"])) if numeric else list(dict.fromkeys(points["value"]))

@@ -5,7 +5,7 @@ import math
 import pandas
 
 from lib import params, tables
-from lib.ablations import MEASURES
+from lib.ablations import MEASURES, rank
 from lib.tables import NOT_AVAILABLE, NOT_RUN, REFERENCE
 
 
@@ -63,9 +63,9 @@ def curves(runs: pandas.DataFrame, scores: pandas.DataFrame, setting: str, step:
     A language of which one value only was run is left out.
     """
     names, rows = params.facts("languages"), []
-    for model in scores[(scores["what"] == "mlm_loss") & (scores["step"] == step)].to_dict("records"):
-        if set(model["changed"]) - {setting}:
-            continue
+    models = scores[(scores["what"] == "mlm_loss") & (scores["step"] == step)].to_dict("records")
+    models = [model for model in models if not set(model["changed"]) - {setting}]
+    for model in sorted(models, key=lambda model: (model["language"], rank(setting, model["settings"][setting]))):
         record = runs[runs["id"] == model["id"]].iloc[0]
         rows += [{"panel": names[model["language"]]["name"], "line": word(model["settings"][setting]), "step": entry["step"],
                   "seconds": seconds, "loss": entry["dev_mlm_loss"]}

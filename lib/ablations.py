@@ -78,6 +78,7 @@ def sweep(scores: pandas.DataFrame, setting: str, at: str | list[str], what: lis
         uncut = scores[numpy.array([not each for each in scores["changed"]], dtype=bool)]
         uncut = uncut[(uncut["step"] == whole) & uncut["what"].isin(what) & uncut["language"].isin(part["language"])]
         part = pandas.concat([uncut.assign(value=uncut[size].astype(int), own=False, reference=True), part])
+    part = part.sort_values("value", key=lambda column: column.map(lambda value: rank(setting, value)), kind="stable")
     alone = ["language", "teacher", "what", *([] if whole else ["step"])]
     return compare(part[part.groupby(alone)["value"].transform("nunique") > 1], bool(whole))
 
@@ -99,6 +100,13 @@ def compare(part: pandas.DataFrame, across: bool = False) -> pandas.DataFrame:
                     | statistics(values, base))
     columns = [*_KEYS, "own", "reference", "parameters", "test_deviation", *statistics(part.iloc[:0], part.iloc[:0])]
     return pandas.DataFrame(rows, columns=columns)
+
+
+def rank(setting: str, value) -> float | int:
+    """Where a value stands among those of its setting: numbers by size, words in the order in which they are declared."""
+    step, _, name = setting.partition(".")
+    declared = studies.SETTINGS.get(step, {}).get(name)
+    return value if isinstance(value, int | float) else declared.index(value) if isinstance(declared, tuple) else 0
 
 
 def statistics(values: pandas.DataFrame, base: pandas.DataFrame) -> dict:

@@ -5,7 +5,8 @@ of what the paper prefers minus that of the alternative. The effect has a 95 % i
 
 - HOLDS: the interval lies above 0. FAILS: it lies below 0.
 - UNSEEN: it covers 0, or there is only one pair to compare and nothing to take an interval from.
-- tables.NOT_RUN: a run that the claim is about is missing.
+- tables.NOT_RUN: a run that the claim is about is missing, or is of a task that the adapted teacher has not learned: where the study
+  has the baseline of the most frequent answer, a task whose interval for that teacher reaches down to it is left out of everything.
 
 The variance of a mean score is that of the seeds, divided by their number, plus that over test examples (the bootstrap interval in
 the record), which more seeds on one test set do not reduce. The seed variance is pooled over all models of a task that were
@@ -61,7 +62,7 @@ def judge(scores: pandas.DataFrame, runs: pandas.DataFrame) -> pandas.DataFrame:
 
     `scores` is what `ablations.scores` makes of `runs`. `groups` counts the pairs of language and teacher behind a number.
     """
-    cells = _cells(scores)
+    cells = _learned(_cells(scores), runs)
     found = {"size_removed": _size_removed(scores), "drop_moderate": _drop(cells, "moderate"), "drop_maximum": _drop(cells, "maximum"),
              "text_shrinks_drop": _text(cells), "pos_robust": _task(cells, "pos", -1), "ner_sensitive": _task(cells, "ner", 1),
              "maltese_ner_worst": _worst(cells, "mlt", "ner"), "mse_faster": _faster(runs, scores),
@@ -116,6 +117,20 @@ def _cells(scores: pandas.DataFrame) -> dict:
     return cells
 
 
+def _learned(cells: dict, runs: pandas.DataFrame) -> dict:
+    """The cells without those of tasks in which the adapted teacher is no better than the most frequent answer, where that is known."""
+    floor = {}
+    if "settings.baseline.kind" in runs:
+        for record in runs[runs["settings.baseline.kind"] == "majority"].to_dict("records"):
+            floor[record["language"], record["task"]] = 100 * record[f"scores.{params.fact('tasks', record['task'])['metric']}"]
+    result = {}
+    for (language, teacher), own in cells.items():
+        blind = {key[1] for key, cell in own.items() if (key[0], key[2]) == ("adapt", ())
+                 and cell["mean"] - 1.96 * math.sqrt(cell["variance"]) <= floor.get((language, key[1]), -math.inf)}
+        result[language, teacher] = {key: cell for key, cell in own.items() if key[1] not in blind}
+    return result
+
+
 def _gap(cells: dict, left: tuple, right: tuple, what: str = "") -> Effect | None:
     """Mean over the tasks that both models have (or of one) of the score of the first minus that of the second."""
     def of(side):
@@ -137,14 +152,15 @@ def _average(effects: list[Effect | None], measured: str, sign: int = 1, offset:
     if not effects:
         return None
     value = sum(each.value for each in effects) / len(effects)
-    return Effect(offset + sign * value, sum(each.variance for each in effects) / len(effects) ** 2, measured.format(value),
-                  len(effects), sum(each.runs for each in effects), min(each.seeds for each in effects))
+    words = measured.format(f"{value:.1f}".replace("-", "\N{MINUS SIGN}"))
+    return Effect(offset + sign * value, sum(each.variance for each in effects) / len(effects) ** 2, words, len(effects),
+                  sum(each.runs for each in effects), min(each.seeds for each in effects))
 
 
 def _against(cells: dict, step: str, setting: str, other: str, name: str, other_name: str) -> Effect | None:
     """The study's own value of a setting against another one, over all tasks that were scored with both."""
     gaps = [_gap(own, (step, ()), (step, ((setting, other),))) for own in cells.values()]
-    return _average(gaps, f"{name} over {other_name}: {{:+.1f}} points")
+    return _average(gaps, f"{name} minus {other_name}: {{}} points")
 
 
 def _drop(cells: dict, which: str) -> Effect | None:
@@ -157,7 +173,7 @@ def _drop(cells: dict, which: str) -> Effect | None:
             continue
         key = sizes[max(sizes) if which == "moderate" else min(sizes)]
         gaps.append(_gap(own, ("adapt", ()), ("vocabulary", key[2])))
-    return _average(gaps, "drop {:.1f} points", sign=-1, offset=bound)
+    return _average(gaps, "drop {} points", sign=-1, offset=bound)
 
 
 def _hidden_of(key: tuple, own: dict) -> float | None:
@@ -185,10 +201,9 @@ def _text(cells: dict) -> Effect | None:
 
 def _task(cells: dict, task: str, sign: int) -> Effect | None:
     """How far one task's drop lies beyond that of the next one, on the side of more (sign 1) or less (-1) loss."""
-    drops = {}
-    for what in params.facts("tasks"):
-        drops[what] = _average([_gap(own, ("adapt", ()), ("vocabulary", ()), what) for own in cells.values()], "{:.1f}")
-    if any(drop is None for drop in drops.values()):
+    drops = {what: drop for what in params.facts("tasks") if (drop := _average(
+        [_gap(own, ("adapt", ()), ("vocabulary", ()), what) for own in cells.values()], "{}")) is not None}
+    if task not in drops or len(drops) < 2:
         return None
     words = ", ".join(f"{what} {drop.measured}" for what, drop in drops.items())
     others = [drop for what, drop in drops.items() if what != task]
@@ -222,7 +237,7 @@ def _vocabulary(cells: dict, wanted, free: bool) -> Effect | None:
             shares.append(share)
             gaps.append(_gap(own, ("hidden", ()), ("vocabulary", kept[share][2])))
     words = f"{100 * sum(shares) / len(shares):.0f} % kept: " if shares else ""
-    return _average(gaps, words + "drop {:.1f} points", sign=-1 if free else 1, offset=MARGIN if free else 0.0)
+    return _average(gaps, words + "drop {} points", sign=-1 if free else 1, offset=MARGIN if free else 0.0)
 
 
 def _faster(runs: pandas.DataFrame, scores: pandas.DataFrame) -> Effect | None:
@@ -231,15 +246,15 @@ def _faster(runs: pandas.DataFrame, scores: pandas.DataFrame) -> Effect | None:
     heights: dict = {}
     for row in models.to_dict("records"):
         if row["changed"] in ({}, {"layers.distillation_loss": "kl"}):
-            history = runs.loc[runs["id"] == row["id"], "history"].iloc[0]
-            losses = [entry["dev_mlm_loss"] for entry in history if "dev_mlm_loss" in entry]
+            history = runs.reindex(columns=["id", "history"]).set_index("id")["history"][row["id"]]
+            losses = [entry["dev_mlm_loss"] for entry in history if "dev_mlm_loss" in entry] if isinstance(history, list) else []
             if losses:
                 heights.setdefault((row["language"], row["teacher"]), {})[row["settings"]["layers.distillation_loss"]] = \
                     sum(losses) / len(losses)
     gaps = pandas.Series([both["kl"] - both["mse"] for both in heights.values() if {"kl", "mse"} <= both.keys()], dtype=float)
     if gaps.empty:
         return None
-    return Effect(gaps.mean(), gaps.var() / len(gaps), f"mean dev loss, KL minus MSE: {gaps.mean():+.3f} nats", len(gaps),
+    return Effect(gaps.mean(), gaps.var() / len(gaps), f"mean dev loss, KL minus MSE: {_signed(gaps.mean(), 3)} nats", len(gaps),
                   2 * len(gaps), 1, "nats")
 
 
@@ -257,5 +272,5 @@ def _less(left: Effect, right: Effect) -> Effect:
                   min(left.seeds, right.seeds))
 
 
-def _signed(value: float) -> str:
-    return f"{value:+.2f}".replace("-", "\N{MINUS SIGN}")
+def _signed(value: float, digits: int = 2) -> str:
+    return f"{value:+.{digits}f}".replace("-", "\N{MINUS SIGN}")

@@ -19,7 +19,7 @@ def places(tmp_path, data, monkeypatch):
     toys.facts_in(tmp_path, monkeypatch)
 
 
-def record(step, task="", seed=1, score=0.5, *, language="mlt", changed=None, order=studies.STEPS, interval=None, number=0, sizes=(48, 500)):
+def record(step, task="", seed=1, score=0.5, *, language="mlt", changed=None, order=studies.STEPS, interval=None, sizes=(48, 500)):
     """A record as a study notebook writes it, of the study `toy`; without a task, of the model itself."""
     chain = list(order)[: list(order).index(step) + 1]
     settings = {each: dict(toys.STUDY["steps"][each]) for each in chain}
@@ -31,7 +31,7 @@ def record(step, task="", seed=1, score=0.5, *, language="mlt", changed=None, or
         where, key = name.split(".")
         settings[where][key] = value
     ids = [f"{language}.{each}.{'>'.join(chain[:place + 1])}" for place, each in enumerate(chain)]
-    of = {"id": f"{language}.{step}.{task}.{seed}.{sorted((changed or {}).items())}.{'>'.join(chain)}.{number}",
+    of = {"id": f"{language}.{step}.{task}.{seed}.{sorted((changed or {}).items())}.{'>'.join(chain)}",
           "step": "finetune" if task else step, "language": language, "teacher": "toy-bert", "task": task or None, "seed": seed,
           "model": {"id": ids[-1], "step": step, "parameters": 1000, "teacher_parameters": 2000, "compression_rate": 0.5,
                     "config": {"hidden_size": sizes[0], "vocab_size": sizes[1]}},
@@ -169,10 +169,10 @@ def test_published_numbers_stand_in_the_row_of_their_value_and_language():
 
 
 def test_an_average_needs_every_task():
-    entries = [record("layers", task, 1, score, changed={"layers.layer_choice": choice})
-               for task, choice, score in (("tc", "last_k", 0.8), ("pos", "last_k", 0.6), ("tc", "random", 0.5), ("pos", "random", 0.5),
-                                           ("tc", "stride", 0.1))]
-    swept = ablation_tables.average(ablations.sweep(ablations.scores(frame(entries), "toy"), "layers.layer_choice", at="layers"))
+    given = (("tc", "last_k", 0.8), ("pos", "last_k", 0.6), ("tc", "random", 0.5), ("pos", "random", 0.5), ("tc", "stride", 0.1))
+    entries = [record("layers", task, 1, score, changed={"layers.layer_choice": choice}) for task, choice, score in given]
+    found = ablations.scores(frame(entries), "toy")
+    swept = ablation_tables.average(ablations.sweep(found, "layers.layer_choice", at="layers"))
     means = swept[swept["what"] == "average"].set_index("value")
     assert means["mean"].to_dict() == pytest.approx({"last_k": 70, "random": 50}) and means.loc["random", "difference"] == pytest.approx(-20)
     assert math.isnan(means.loc["random", "deviation"])
