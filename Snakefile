@@ -20,7 +20,7 @@ FOLDER = paths.runs() / "studies" / STUDY
 
 
 rule all:
-    input: FOLDER / f"{STUDY}_main_table.md", FOLDER / f"{STUDY}_size_against_score.svg",
+    input: FOLDER / f"{STUDY}_main_table.md",
     default_target: True
 
 
@@ -42,13 +42,12 @@ rule collect:
     shell: "{sys.executable} -m lib.plan collect {STUDY}"
 
 
-rule paper:
+rule paper:  # every notebook of notebooks/paper; each writes its files where the records of the study allow it
     input: FOLDER / ".collected",
-    output: FOLDER / (STUDY + "_{what}." + "{ending}"),
-    wildcard_constraints: what="main_table|size_against_score", ending="md|svg",
-    shell: "{sys.executable} -m papermill --no-progress-bar -k python3 notebooks/paper/{wildcards.what}.ipynb"
-           " {FOLDER}/{wildcards.what}.ipynb -p study {STUDY} -p records_folder {FOLDER} -p figures_folder {FOLDER} 2> {FOLDER}/{wildcards.what}.log"
+    output: FOLDER / f"{STUDY}_main_table.md",
+    shell: "{sys.executable} -m lib.gallery make {STUDY} --records {FOLDER} --figures {FOLDER} > {FOLDER}/paper.log 2>&1"
 
 
 onsuccess:
     print((FOLDER / f"{STUDY}_main_table.md").read_text())
+    print(f"All figures and tables: {FOLDER}")

@@ -4,9 +4,6 @@ Every series has its colour (Okabe and Ito's palette), its marker or hatch, and 
 in black and white. The same data give the same bytes: no date, fixed identifiers, letters drawn as outlines.
 """
 
-from contextlib import contextmanager
-from pathlib import Path
-
 import matplotlib
 import numpy
 import pandas
@@ -16,15 +13,16 @@ from matplotlib.font_manager import findfont, get_font
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from lib import params, paths
+from lib import params
+from lib.style import COLOURS
+from lib.style import FILLS as _FILLS
+from lib.style import HATCHES as _HATCHES
+from lib.style import LINES as _LINES
+from lib.style import MARKERS as _MARKERS
+from lib.style import STYLE as _STYLE
+from lib.style import save as save  # what draws also saves
+from lib.style import single as _single
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe and Ito (2008)
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-_LINES = ("-", "--", ":", "-.")
-_HATCHES = ("", "////", "....", "xxxx", "\\\\\\\\")
-_FILLS = ("#0072B2", "#E69F00", "#F0F0F0", "#56B4E9", "#D55E00")
-_STYLE = {"font.family": "DejaVu Sans", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10,
-          "svg.hashsalt": "lib.plots", "svg.fonttype": "path", "hatch.linewidth": 0.6, "figure.dpi": 110}
 _STEPS = {"adapt": "teacher", "layers": "layers", "ffn": "FFN", "hidden": "hidden", "vocabulary": "vocabulary"}
 
 
@@ -142,25 +140,6 @@ def coverage_curve(token_count, kept: int) -> Figure:
         axes.axvline(kept, color="black", linewidth=0.8)
         axes.set_xscale("log")
     return figure
-
-
-@contextmanager
-def _single(across: str, up: str):
-    """A figure with one pair of axes, named."""
-    with matplotlib.rc_context(_STYLE):
-        figure, axes = pyplot.subplots(figsize=(6, 2.8), layout="constrained")
-        axes.set(xlabel=across, ylabel=up)
-        yield figure, axes
-        pyplot.close(figure)
-
-
-def save(figure: Figure, name: str, folder: Path | None = None) -> Path:
-    """File `name`.svg that `figure` was written to, in `folder` (figures/ when not given); same data, same bytes."""
-    file = Path(folder or paths.FIGURES) / f"{name}.svg"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with matplotlib.rc_context(_STYLE):
-        figure.savefig(file, format="svg", metadata={"Date": None, "Title": name})
-    return file
 
 
 def _panel(axes, part: pandas.DataFrame, styles: dict) -> None:

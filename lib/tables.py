@@ -27,6 +27,7 @@ _NUMBERS = {"mean": math.nan, "deviation": math.nan, "runs": 0, "difference": ma
 _LABELS = {"pretrain": "teacher", "adapt": "adapted teacher", "layers": "layers {num_hidden_layers:.0f}",
            "ffn": "ffn {intermediate_size:,.0f}", "hidden": "hidden {hidden_size:.0f}",
            "vocabulary": "vocabulary {vocab_size:,.0f}, hidden {hidden_size:.0f}"}
+_KNOWN = (*studies.STEPS, "finetune", *studies.MEASURES)
 _IN_LABEL = ["settings.hidden.hidden_size", "settings.vocabulary.kept_tokens"]
 
 
@@ -46,9 +47,11 @@ def cells(runs: pandas.DataFrame, metrics: dict[str, str] | None = None) -> pand
     nothing was run, the column `runs` is 0 and the numbers are nan.
     `difference` is the mean over the `pairs` seeds that both models have; without such seeds it is the difference of the
     means, and `pairs` is 0. The adapted teacher must have been trained on the task with the same settings.
+    Records of other steps than the paper's, such as baselines, are passed over.
     Raises StudyError when a finished task run lacks the score it is judged by.
     """
     metrics = metrics or {task: entry["metric"] for task, entry in params.facts("tasks").items()}
+    runs = runs[runs["step"].isin(_KNOWN)] if len(runs) else runs
     if runs.empty:
         return pandas.DataFrame(columns=[*_MODEL, "task", "metric", *_NUMBERS])
     runs = _tidy(runs, metrics)
@@ -62,6 +65,18 @@ def cells(runs: pandas.DataFrame, metrics: dict[str, str] | None = None) -> pand
             base = adapted.get((model["language"], model["teacher"], model["setup"], task))
             rows.append(model | {"task": task, "metric": metric} | _statistics(own, base))
     return pandas.DataFrame(rows)
+
+
+def baselines(runs: pandas.DataFrame) -> pandas.DataFrame:
+    """What answers the tasks without an encoder, as text, one row a language and kind, ready for `to_markdown`; no rows without records."""
+    found: dict[tuple, dict] = {}
+    for record in runs[runs["step"] == "baseline"].to_dict("records") if len(runs) else ():
+        metric = params.fact("tasks", record["task"])["metric"]
+        row = found.setdefault((record["language"], str(record.get("settings.baseline.kind", "baseline"))), {})
+        row[record["task"]] = f"{100 * record[f'scores.{metric}']:.1f}"
+    tasks = [task for task in params.facts("tasks") if any(task in row for row in found.values())]
+    return pandas.DataFrame([{"language": language, "baseline": kind} | {task: row.get(task, NOT_RUN) for task in tasks}
+                             for (language, kind), row in sorted(found.items())])
 
 
 def main_table(cells: pandas.DataFrame) -> pandas.DataFrame:

@@ -4,33 +4,30 @@ import re
 from xml.etree import ElementTree
 
 import matplotlib
-import papermill
+import pandas
 import pytest
 
-from lib import paths
+from lib import gallery, paths
 
-MAKERS = {"_main_table.md": "main_table", "_size_against_score.svg": "size_against_score"}
 FILES = sorted(file for file in paths.FIGURES.iterdir() if file.name != "README.md")
+STUDIES = sorted({found[1] for file in FILES if (found := gallery.maker(file))})
 
 
-def maker(file):
-    """(notebook, study) of a file in figures/."""
-    for ending, name in MAKERS.items():
-        if file.name.endswith(ending):
-            return paths.ROOT / "notebooks" / "paper" / f"{name}.ipynb", file.name.removesuffix(ending)
-    raise AssertionError(f"figures/{file.name} has no maker; name it in figures/README.md and in this test")
+def test_every_paper_notebook_is_in_the_gallery_and_no_other():
+    assert set(gallery.MAKERS) == {file.stem for file in (paths.ROOT / "notebooks" / "paper").glob("*.ipynb")}
 
 
-def test_readme_names_every_kind_of_file_and_its_maker():
+def test_the_gallery_is_up_to_date_and_shows_every_drawing():
     text = (paths.FIGURES / "README.md").read_text(encoding="utf-8")
-    for ending, name in MAKERS.items():
-        assert f"`<study>{ending}` | `notebooks/paper/{name}.ipynb`" in text
-        assert (paths.ROOT / "notebooks" / "paper" / f"{name}.ipynb").exists()
+    assert text == gallery.readme(), "run `python -m lib.gallery readme`"
+    for file in FILES:
+        assert f"({file.name})" in text, file.name
 
 
 def test_every_file_has_a_maker_and_a_study():
     for file in FILES:
-        assert (paths.PARAMS / "studies" / f"{maker(file)[1]}.yaml").exists(), file.name
+        assert gallery.maker(file), f"figures/{file.name} has no maker; name it in lib/gallery.py"
+        assert (paths.PARAMS / "studies" / f"{gallery.maker(file)[1]}.yaml").exists(), file.name
 
 
 def test_files_are_clean():
@@ -41,16 +38,32 @@ def test_files_are_clean():
             ElementTree.fromstring(text)
 
 
-def test_files_are_what_their_makers_make(tmp_path):
-    if not FILES:
-        pytest.skip("no figures are committed yet: run the notebooks of notebooks/paper")
-    for file in FILES:
-        notebook, study = maker(file)
+@pytest.mark.parametrize("study", STUDIES)
+def test_files_are_what_their_makers_make(study, tmp_path):
+    """All notebooks in one kernel, each study once; the same files, and no more, of the same bytes."""
+    own = [file for file in FILES if gallery.maker(file)[1] == study]
+    names = list(dict.fromkeys(gallery.maker(file)[0] for file in own))
+    made = gallery.make(study, figures=tmp_path, names=names)
+    assert {file.name for file in made} == {file.name for file in own}
+    for file in own:
         if file.suffix == ".svg" and f"Matplotlib v{matplotlib.__version__}," not in file.read_text(encoding="utf-8"):
             continue  # another version draws other bytes
-        papermill.execute_notebook(notebook, None, {"study": study, "figures_folder": str(tmp_path)}, kernel_name="python3",
-                                   cwd=str(paths.ROOT), progress_bar=False)
-        assert (tmp_path / file.name).read_bytes() == file.read_bytes(), f"figures/{file.name} is out of date: run {notebook.name}"
+        same = (tmp_path / file.name).read_bytes() == file.read_bytes()
+        assert same, f"figures/{file.name} is out of date: `python -m lib.gallery make {study}`"
+
+
+def test_a_study_without_records_makes_nothing_and_what_was_there_goes(tmp_path):
+    (tmp_path / "toy_claims.md").write_text("old")
+    said = gallery.write("toy", "claims", "", {"claims": None}, tmp_path)
+    assert said == f"claims: {gallery.NOTHING}" and not [*tmp_path.iterdir()]
+
+
+def test_a_page_is_its_tables_and_nothing_without_rows():
+    frame = pandas.DataFrame({"a": ["x"], "b": ["1"]})
+    assert gallery.page("toy", "claims", "Claims", {"Verdicts": frame.iloc[:0]}) == ""
+    page = gallery.page("toy", "claims", "Claims", {"Verdicts": frame, "None": frame.iloc[:0]})
+    assert page.startswith("# Claims: study toy\n\nMade by `notebooks/paper/claims.ipynb`") and "## Verdicts\n\n| a   |" in page
+    assert "## None" not in page
 
 
 def test_the_readme_shows_the_committed_table():

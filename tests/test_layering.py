@@ -9,13 +9,14 @@ from lib import paths
 FLOORS = (
     ("errors",),
     ("paths",),
-    ("params", "records", "metrics", "readers", "sample", "hub", "kernel"),
+    ("params", "records", "metrics", "readers", "sample", "hub", "kernel", "style"),
     ("models", "studies", "corpora", "tasks"),
     ("training", "masking"),
     ("layers", "pruning", "hidden", "vocabulary", "mlm", "distillation", "adapters", "finetuning", "baselines", "perplexity",
      "logit_lens", "cards", "answers"),
-    ("tables", "plots", "results", "freshness"),
-    ("plan",),
+    ("tables", "plots", "ablation_plots", "ablations", "results", "freshness"),
+    ("ablation_tables",),
+    ("plan", "claims", "gallery"),
 )
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 MODULES = sorted(file.stem for file in (paths.ROOT / "lib").glob("*.py") if file.stem != "__init__")

@@ -239,3 +239,18 @@ def test_published_text_agrees_with_the_facts_about_languages():
         facts = languages[row["language"]]
         ours = facts["pretraining_gb"][row["teacher"]] if row["stage"] == "pre-training" else facts["glotcc_mb"]
         assert ours == row["amount"]
+
+
+def test_baselines_stand_apart_and_disturb_nothing(tmp_path):
+    plain = [record("adapt", "tc", 1, 0.8), record("ffn", "tc", 1, 0.7)]
+    guesses = [record("adapt", "tc", 1, score) | {"step": "baseline", "model": None, "id": kind, "chain": [],
+                                                  "settings": {"baseline": {"kind": kind}}, "scores": {"macro_f1": score}}
+               for kind, score in (("majority", 0.05), ("ngrams", 0.6))]
+    (tmp_path / "with").mkdir()
+    (tmp_path / "without").mkdir()
+    with_them, without = load(tmp_path / "with", plain + guesses), load(tmp_path / "without", plain)
+    pandas.testing.assert_frame_equal(tables.cells(with_them, METRICS), tables.cells(without, METRICS))
+    table = tables.baselines(with_them)
+    assert table.to_dict("records") == [{"language": "mlt", "baseline": "majority", "tc": "5.0"},
+                                        {"language": "mlt", "baseline": "ngrams", "tc": "60.0"}]
+    assert tables.baselines(without).empty
