@@ -136,13 +136,13 @@ def _check_model(entry, say: str) -> None:
     for key in SIZES & set(entry.get("configuration", {})):
         check_value(entry["configuration"][key], int, f"{say}: configuration: {key}", zero=False)
     if entry["make"] == "hub":
-        _check_repository({key: entry[key] for key in ("repository", "revision")}, say)
+        _check_repository({key: entry[key] for key in ("repository", "revision", "licence")}, say)
     for language, each in entry.get("adapted", {}).items():
         _check_repository(each, f"{say}: adapted: {language}")
 
 
 def _check_repository(given, say: str) -> None:
-    check_keys(given, {"repository", "revision"}, set(), say)
+    check_keys(given, {"repository", "revision", "licence"}, set(), say)
     if not re.fullmatch(rf"{_NAME}(/{_NAME})?", str(given["repository"])):
         raise StudyError(f"{say}: repository: {shown(given['repository'])} is no id of the hub; write owner/name")
     if not isinstance(given["revision"], str | None):
@@ -151,7 +151,7 @@ def _check_repository(given, say: str) -> None:
 
 SIZES = {"vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "max_position_embeddings",
          "type_vocab_size"}  # of a teacher's configuration
-_MODELS = {"new": {"configuration": dict}, "local": {"folder": str}, "hub": {"repository": str, "revision": object}}
+_MODELS = {"new": {"configuration": dict}, "local": {"folder": str}, "hub": {"repository": str, "revision": object, "licence": str}}
 
 
 def _check_task(entry, say: str) -> None:

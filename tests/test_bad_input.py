@@ -267,6 +267,7 @@ def test_no_steps_are_no_training():
         assert untrained(train, steps=0)() == {"history": [], "seconds": []}
 
 
+HUB = {"make": "hub", "repository": "a/b", "revision": None, "licence": "MIT"}
 FACTS = {  # file of params, key, entry -> words of the refusal; a key of None takes the whole file's text from the entry
     "a language that is a path": ("languages", "../../x", {"name": "X", "script": "Latn"}, "'../../x' cannot be a name, since it becomes"),
     "a language with a slash": ("languages", "a/b", {"name": "X", "script": "Latn"}, "languages.yaml: 'a/b' cannot be a name"),
@@ -290,14 +291,13 @@ FACTS = {  # file of params, key, entry -> words of the refusal; a key of None t
     "a folder above, later": ("models", "x", {"make": "local", "folder": "a/../../x"}, "'a/../../x' is no folder below"),
     "an absolute folder": ("models", "x", {"make": "local", "folder": "/etc"}, "'/etc' is no folder below the study's models_root; name o"),
     "a folder of home": ("models", "x", {"make": "local", "folder": "~/x"}, "'~/x' is no folder below"),
-    "a repository above": ("models", "x", {"make": "hub", "repository": "../x", "revision": None}, "repository: '../x' is no id of the hu"),
-    "an absolute repository": ("models", "x", {"make": "hub", "repository": "/etc", "revision": None}, "'/etc' is no id of the hub; write"),
-    "an address": ("models", "x", {"make": "hub", "repository": "https://a/b", "revision": None}, "'https://a/b' is no id of the hub"),
-    "a revision of digits": ("models", "x", {"make": "hub", "repository": "a/b", "revision": 123}, "revision: 123 is not text; put the"),
-    "an adapted path": ("models", "x", {"make": "hub", "repository": "a/b", "revision": None, "adapted": {"mlt": {
-        "repository": "a/../b", "revision": None}}}, "x: adapted: mlt: repository: 'a/../b' is no id of the hub"),
-    "adapted to a word": ("models", "x", {"make": "hub", "repository": "a/b", "revision": None, "adapted": {"mlt": "a/c"}},
-                          "x: adapted: mlt: expected `key: value` pairs, got 'a/c'"),
+    "a repository above": ("models", "x", HUB | {"repository": "../x"}, "repository: '../x' is no id of the hu"),
+    "an absolute repository": ("models", "x", HUB | {"repository": "/etc"}, "'/etc' is no id of the hub; write"),
+    "an address": ("models", "x", HUB | {"repository": "https://a/b"}, "'https://a/b' is no id of the hub"),
+    "a revision of digits": ("models", "x", HUB | {"revision": 123}, "revision: 123 is not text; put the"),
+    "an adapted path": ("models", "x", HUB | {"adapted": {"mlt": {"repository": "a/../b", "revision": None, "licence": "MIT"}}},
+                        "x: adapted: mlt: repository: 'a/../b' is no id of the hub"),
+    "adapted to a word": ("models", "x", HUB | {"adapted": {"mlt": "a/c"}}, "x: adapted: mlt: expected `key: value` pairs, got 'a/c'"),
     "a misspelt teacher": ("models", "x", {"make": "local", "foldr": "x"}, "x: unknown key 'foldr'; it takes adapted, folder, make, text"),
     "text that is a list": ("models", "x", {"make": "local", "folder": "x", "text": ["mlt"]}, "x: text: ['mlt'] is not a mapping"),
     "text in all": ("models", "x", {"make": "local", "folder": "x", "text": {"mlt": "all"}}, "x: text: mlt: 'all' is not a whole number"),
