@@ -45,7 +45,7 @@ def tokenizer(family: str, size: str):
     found = Counter(f"▁{word}" for each in text() for word in each.split())
     for word, often in list(found.items()):
         found.update({part: often for end in range(2, min(len(word), 9)) for part in (word[:end], word[-end:])})
-    found |= {letter: 1 for letter in set("".join(found))}
+    found |= dict.fromkeys(set("".join(found)), 1)
     pieces = [piece for piece, _ in found.most_common(SIZES[size][family] - 5) if not piece.startswith("<")]
     pieces += [f"▁x{number}" for number in range(SIZES[size][family] - 5 - len(pieces))]
     scores = [(piece, -3.0 - place / 20_000) for place, piece in enumerate(pieces)]
@@ -59,6 +59,7 @@ def teacher(family: str, size: str, own):
     config = AutoConfig.for_model(family, vocab_size=len(own), pad_token_id=own.pad_token_id, bos_token_id=own.bos_token_id,
                                   eos_token_id=own.eos_token_id, type_vocab_size=2 if family == "bert" else 1,
                                   max_position_embeddings=SIZES[size]["length"] + (2 if family == "xlm-roberta" else 0),
+                                  initializer_range=0.02 * (768 / SIZES[size]["hidden_size"]) ** 0.5,
                                   hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, **{name: SIZES[size][name] for name in names})
     return models.new(config, 1)
 
