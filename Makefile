@@ -25,7 +25,7 @@ publish: .venv/ready
 
 bench: .venv/ready
 	$(BIN)/python -m benchmarks
-	$(BIN)/papermill notebooks/paper/benchmark.ipynb notebooks/paper/benchmark.ipynb
+	$(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False notebooks/paper/benchmark.ipynb
 
 .venv/ready: requirements.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one with PYTHON=python3.11")'

@@ -64,7 +64,8 @@ def growth(record: dict | None) -> Figure | None:
     points = _at((record or {}).get("results", {}), "growth", "points")
     if not points:
         return None
-    names = {"tokens": "tokens a step", "vocab_size": "vocabulary", "hidden_size": "hidden size", "num_hidden_layers": "layers of the teacher"}
+    names = {"tokens": "tokens a step", "vocab_size": "vocabulary", "hidden_size": "hidden size",
+             "num_hidden_layers": "layers of the teacher"}
     with matplotlib.rc_context({"font.size": 9, "svg.hashsalt": "lib.plots", "svg.fonttype": "path", "axes.spines.top": False,
                                 "axes.spines.right": False, "figure.dpi": 110}):
         figure, panels = pyplot.subplots(1, 4, figsize=(10, 2.9), sharey=True, layout="constrained")
@@ -106,8 +107,8 @@ def _rows(results: dict):
         for counting in ("count", "documents"):
             yield _pair(results, f"{name}, tokens counted ({counting}): MB/s", (f"{family} trimming", counting, "paper_mb_per_second"),
                         (f"{family} trimming", counting, "mb_per_second"))
-        yield (f"{name}, tokenizer and model trimmed after counting: s", "", _number(results, f"{family} trimming", "tokenizer_seconds") + " + "
-               + _number(results, f"{family} trimming", "model_seconds"), "")
+        parts = [_number(results, f"{family} trimming", part) for part in ("tokenizer_seconds", "model_seconds")]
+        yield f"{name}, tokenizer trimmed, model trimmed, after counting: s", "", ", ".join(dict.fromkeys(parts)), ""
     for precision in ("float32", "auto"):
         yield _pair(results, f"mBERT, pseudo-perplexity, {precision}: s", ("bert perplexity", "measured", "paper", "seconds"),
                     ("bert perplexity", "measured", precision, "seconds"), down=True)
