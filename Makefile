@@ -1,4 +1,4 @@
-# make demo | test | study STUDY=name | lab | audit | clean.  Each sets up .venv when it is missing or requirements.txt is newer.
+# make demo | test | study STUDY=name | lab | bench | audit | clean.  Each sets up .venv when it is missing or requirements.txt is newer.
 # One thread a job and as many jobs as cores: set CORES and THREADS to share a machine differently.
 STUDY   ?= demo
 CORES   ?= all
@@ -8,7 +8,7 @@ BIN     := .venv/bin
 export TOKENIZERS_PARALLELISM := false
 export OMP_NUM_THREADS ?= $(THREADS)
 
-.PHONY: demo study test lab publish audit clean
+.PHONY: demo study test lab publish bench audit clean
 demo: STUDY := demo
 demo study: .venv/ready
 	$(BIN)/snakemake --cores $(CORES) --config study=$(STUDY) threads=$(THREADS)
@@ -22,6 +22,10 @@ lab: .venv/ready
 
 publish: .venv/ready
 	$(BIN)/python -m lib.plan publish $(STUDY)
+
+bench: .venv/ready
+	$(BIN)/python -m benchmarks
+	$(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False notebooks/paper/benchmark.ipynb
 
 # Asks a public list of known vulnerabilities about every installed package. Needs the network; installs pip-audit beside the study.
 audit: .venv/ready

@@ -5,6 +5,7 @@ import statistics
 import sys
 import tempfile
 import time
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -67,7 +68,7 @@ def distil_ours(family: str, size: str, text: str, trim_first: bool = False, pre
     settings = SETTINGS | {"batch_size": 8, "max_length": inputs.SIZES[size]["length"], "precision": precision}
     with tempfile.TemporaryDirectory() as folder:
         trainer = distillation.DistillationTrainer(small, whole, own, list(inputs.text()[:400]), list(inputs.text()[:8]), settings, 1,
-                                                   Path(folder))
+                                                   Path(folder), "benchmark")
     batches = [_here(batch) for batch in inputs.batches(own, size, 4 if text == "full" else 8, text == "full")]
     optimizer, model = trainer.create_optimizer(), trainer.model
     parts = [batches[:2], batches[2:]] if text == "full" else [[batch] for batch in batches]
@@ -91,7 +92,9 @@ def perplexity_both(family: str, size: str) -> dict:
     """Tokens a second of the pseudo-perplexity of both, values first; ours in float32 and as `auto` chooses."""
     own = inputs.tokenizer(family, size)
     model = inputs.teacher(family, size, own).to(training.device()).eval()
-    texts = sorted(inputs.text()[:200], key=len)[60:140:20]
+    lengths = {each: len(own(each)["input_ids"]) for each in inputs.text()[:300]}
+    texts = sorted((each for each, length in lengths.items() if length <= inputs.SIZES[size]["length"]), key=lengths.get)
+    texts = texts[len(texts) // 2 - 2: len(texts) // 2 + 2]  # of middling length
     began = time.perf_counter()
     value = peer.pseudo_perplexity(model, own, texts)
     result = {"paper": {"value": value, "seconds": time.perf_counter() - began}}
@@ -138,16 +141,15 @@ def inference(family: str, size: str, step: int, threads: int) -> dict:
     """Milliseconds and tokens a second of the encoder of one step's model, 1 and 32 texts of 128 tokens, float32; file size, memory."""
     torch.set_num_threads(threads)
     own = inputs.tokenizer(family, size)
-    for number, (name, model) in enumerate(inputs.steps(inputs.teacher(family, size, own), own, size)):
-        if number == step:
-            break
+    made = inputs.steps(inputs.teacher(family, size, own), own, size)
+    name, model = next(islice(made, step, None))
     with tempfile.TemporaryDirectory() as folder:
         model.save_pretrained(folder)
         megabytes = sum(file.stat().st_size for file in Path(folder).iterdir()) / 1e6
         model = type(model).from_pretrained(folder).to(training.device()).eval()
     length, result = min(128, inputs.SIZES[size]["length"]), {"model": name, "threads": threads, "file_mb": megabytes}
     for rows in (1, 32):
-        ids = torch.randint(10, len(own) if number < 4 else model.config.vocab_size, (rows, length), device=model.device)
+        ids = torch.randint(10, model.config.vocab_size, (rows, length), device=model.device)
         batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
         with torch.inference_mode():
             seconds = _median(lambda batch=batch: models.hidden_states(model, batch), 10 if rows == 1 else REPEATS)

@@ -15,7 +15,7 @@ SIZES = {  # mBERT's and XLM-R's dimensions; toy is for the tests
     "full": {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072, "length": 512,
              "student_layers": 6, "pruned": 2048, "hidden": 312, "kept": 40_000, "xlm-roberta": 250_002, "bert": 119_547},
     "toy": {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48, "length": 40,
-            "student_layers": 1, "pruned": 32, "hidden": 12, "kept": 400, "xlm-roberta": 600, "bert": 600}}
+            "student_layers": 1, "pruned": 32, "hidden": 12, "kept": 150, "xlm-roberta": 600, "bert": 600}}
 ROOT = Path(os.environ.get("STUDY_DATA_ROOT") or paths.ROOT.parent / "shared" / "data")
 
 
@@ -45,7 +45,7 @@ def tokenizer(family: str, size: str):
     found = Counter(f"▁{word}" for each in text() for word in each.split())
     for word, often in list(found.items()):
         found.update({part: often for end in range(2, min(len(word), 9)) for part in (word[:end], word[-end:])})
-    found |= {letter: 1 for letter in set("".join(found))}
+    found |= dict.fromkeys(set("".join(found)), 1)
     pieces = [piece for piece, _ in found.most_common(SIZES[size][family] - 5) if not piece.startswith("<")]
     pieces += [f"▁x{number}" for number in range(SIZES[size][family] - 5 - len(pieces))]
     scores = [(piece, -3.0 - place / 20_000) for place, piece in enumerate(pieces)]
@@ -59,6 +59,7 @@ def teacher(family: str, size: str, own):
     config = AutoConfig.for_model(family, vocab_size=len(own), pad_token_id=own.pad_token_id, bos_token_id=own.bos_token_id,
                                   eos_token_id=own.eos_token_id, type_vocab_size=2 if family == "bert" else 1,
                                   max_position_embeddings=SIZES[size]["length"] + (2 if family == "xlm-roberta" else 0),
+                                  initializer_range=0.02 * (768 / SIZES[size]["hidden_size"]) ** 0.5,
                                   hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, **{name: SIZES[size][name] for name in names})
     return models.new(config, 1)
 

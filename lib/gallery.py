@@ -34,6 +34,7 @@ MAKERS = {  # notebook: the endings of its files behind the study's name, and wh
     "pseudo_perplexity": (("pseudo_perplexity.md", "pseudo_perplexity.svg"), "how surprised each model is, by token, word and character"),
     "logit_lens": (("logit_lens.md", "logit_lens.svg", "lens_curve.svg"), "at which depth each model knows the hidden token"),
 }
+BENCHMARK = ("benchmark.md", "benchmark_growth.svg")  # of no study: notebooks/paper/benchmark.ipynb makes them, by `make bench`
 
 
 def page(study: str, name: str, title: str, parts: dict, notes: str = "") -> str:
@@ -88,6 +89,8 @@ def readme() -> str:
     for name, (endings, shows) in MAKERS.items():
         files = " ".join(f"`<study>_{ending}`" for ending in endings)
         lines.append(f"| [{name}](../notebooks/paper/{name}.ipynb) | {shows} | {files} |\n")
+    files = " ".join(f"`{name}`" for name in BENCHMARK)
+    lines.append(f"| [benchmark](../notebooks/paper/benchmark.ipynb) | what the steps cost, against the paper's procedure | {files} |\n")
     lines.append(_MIDDLE)
     for study in sorted({maker(file)[1] for file in here}):
         lines.append(f"\n## {study}\n")
@@ -97,6 +100,10 @@ def readme() -> str:
                 pages = ", ".join(f"[table]({file.name})" for file in own if file.suffix == ".md")
                 lines.append(f"\n### {name.replace('_', ' ')}\n\n{shows[0].upper()}{shows[1:]}{f' ({pages})' if pages else ''}.\n")
                 lines += [f"\n![{name.replace('_', ' ')}, {study}]({file.name})\n" for file in own if file.suffix == ".svg"]
+    drawn = [name for name in BENCHMARK if (paths.FIGURES / name).exists()]
+    if drawn:
+        lines.append("\n## benchmark\n\nWhat the steps cost, against the paper's procedure ([table](benchmark.md)).\n")
+        lines += [f"\n![how the cost grows]({name})\n" for name in drawn if name.endswith("svg")]
     return "".join(lines)
 
 
