@@ -65,6 +65,14 @@ def commit(name: str, config: str | None, revision: str | None = None) -> str:
     return note.read_text(encoding="utf-8")
 
 
+def model_commit(repository: str, revision: str | None = None) -> str | None:
+    """The commit of a model that was loaded: the one its files are kept under in the library's cache; None if they are not there."""
+    import huggingface_hub
+
+    file = huggingface_hub.try_to_load_from_cache(repository, "config.json", revision=revision)
+    return Path(file).parent.name if isinstance(file, str) else None
+
+
 def _folder(name: str, config: str | None) -> Path:
     return paths.raw() / "hub" / name / (config or "")
 

@@ -33,10 +33,24 @@ def compose(run, model: dict, **parts) -> dict:
     chain = [each for each in run.lineage() if each.step not in ("finetune", "baseline", "perplexity", "lens")]
     settings = {each.step: dict(each.settings) for each in run.lineage()}
     seconds = {"total": round(time.monotonic() - run.began, 2)} | parts.pop("seconds", {})
+    parts, passed_over = _without(parts, "passed_over")
     made = {"at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), "seconds": seconds, "environment": environment()}
+    made |= {"passed_over": passed_over} if passed_over else {}  # why an earlier source did not serve: gated today, offline tomorrow
     return {"id": run.id, "step": run.step, "study": run.study, "language": run.language, "teacher": run.teacher,
             "task": run.task, "seed": run.seed, "model": model, "settings": settings, "source": run.source.kind,
             "chain": [each.id for each in chain], **parts, "made": made}
+
+
+def _without(part, name: str) -> tuple:
+    """A section without the entries of one name at any depth, and what stood in these lists."""
+    if not isinstance(part, dict):
+        return part, []
+    kept, found = {}, list(part.get(name, []))
+    for key, value in part.items():
+        if key != name:
+            kept[key], more = _without(value, name)
+            found += more
+    return kept, found
 
 
 def lasting(record: dict) -> dict:

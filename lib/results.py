@@ -4,7 +4,7 @@ import contextlib
 import json
 from pathlib import Path
 
-from lib import cards, models, params, paths, records, studies, training
+from lib import cards, hub, models, params, paths, records, studies, training
 from lib.studies import Run
 
 _mine: dict[Path, contextlib.ExitStack] = {}  # the locks this process holds, one for each run it is making
@@ -31,7 +31,7 @@ def finish(run: Run, model, tokenizer, scores: dict, data: dict, **parts) -> dic
     if "unigram_loss" in scores:
         about["worse_than_unigram"] = scores["mlm_loss"] > scores["unigram_loss"]
     models.save(model, tokenizer, run.folder, cards.text(run, about, data, scores))
-    record = records.write(run, about, scores=scores, data=data, **parts, **_weights(run, model))
+    record = records.write(run, about, scores=scores, data=data, **parts, **_weights(run))
     _release(run)
     return record
 
@@ -64,7 +64,7 @@ def tidy(run: Run) -> None:
             paths.sweep(each)
 
 
-def _weights(run: Run, model) -> dict:
+def _weights(run: Run) -> dict:
     """{"weights": where the weights that a run began with or took over were read from}; nothing for a run that reads none."""
     facts = params.fact("models", run.teacher)
     published = run.step == "adapt" and run.settings["published"]
@@ -72,7 +72,7 @@ def _weights(run: Run, model) -> dict:
         return {"weights": {"folder": facts["folder"], "sha256": paths.sha256(run.models_root / facts["folder"])}}
     if published or (facts["make"] == "hub" and run.step == "pretrain"):
         own = facts["adapted"][run.language] if published else facts
-        served = getattr(model.config, "_commit_hash", None) or own["revision"]
+        served = hub.model_commit(own["repository"], own["revision"]) or own["revision"]
         return {"weights": {"repository": own["repository"], "revision": served, "licence": own["licence"]}}
     return {}
 

@@ -23,7 +23,7 @@ def serving(repositories: dict[str, dict[str, bytes]], files: dict[str, bytes], 
             faults: dict[str, str] | None = None):
     """Yield the address of a server of `repositories` (id -> path -> content) and, below /raw/, of `files`.
 
-    `faults` maps ends of paths to what goes wrong there: `truncated` (the connection ends half-way), `busy` (503), `slow` (a second
+    `faults` maps ends of paths to what goes wrong there: `truncated` (the connection ends half-way), `slow` (a second
     before each answer), `stalled` (no answer).
     """
     class Handler(_Handler):
@@ -44,8 +44,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.fault = next((kind for end, kind in self.faults.items() if unquote(path).endswith(end)), "")
         if self.fault in ("slow", "stalled"):
             time.sleep(1 if self.fault == "slow" else 4)
-        if self.fault == "busy":
-            return self._send(None, "Busy", 503)
         if path.startswith("/raw/"):
             return self._send(self.files.get(unquote(path[5:])))
         found = API.fullmatch(path) or FILE.fullmatch(path)

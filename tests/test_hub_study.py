@@ -174,8 +174,8 @@ def test_each_record_names_source_revision_checksum_and_licence(made, here):
         pos = record["finetune", "pos", teacher]["data"]
         assert all(len(pos["files"][part]["sha256"]) == 64 for part in ENDS) and pos["licence"].startswith("CC-BY")
     assert record["finetune", "pos", "mbert"]["data"]["revision"] == languages["mlt"]["ud"]["revision"]
-    closed = record["finetune", "sa", "xlm-r"]["data"]
-    assert "accept its terms" in closed["passed_over"][0] and "afrisent" in closed["files"]["train"]["origin"]
+    closed = record["finetune", "sa", "xlm-r"]
+    assert "accept its terms" in closed["made"]["passed_over"][0] and "afrisent" in closed["data"]["files"]["train"]["origin"]
 
 
 def test_offline_gives_the_same_records_at_once(made, here):

@@ -66,6 +66,8 @@ def test_what_may_differ_stands_apart(run, monkeypatch):
     made = first["made"]
     assert set(made) == {"at", "seconds", "environment"} and made["at"][4] == "-"
     assert made["seconds"]["history"] == [1.5, 2.5] and 0 <= made["seconds"]["total"] < 60
+    offline = records.compose(run, MODEL, **parts | {"data": {"kind": "sample", "passed_over": ["offline"]}})
+    assert records.lasting(offline) == records.lasting(first) and offline["made"]["passed_over"] == ["offline"]
     older = records.lasting(first) | {"made": "2026-11-20T10:00:00", "seconds": {"history": [1.0]}, "environment": {"cores": 2}}
     assert records.lasting(older) == records.lasting(first)
 

@@ -248,6 +248,16 @@ def test_the_seed_decides(tmp_path):
     assert toys.same(first[0], again[0]) and first[1] == again[1] and not toys.same(first[0], other[0])
 
 
+def test_another_number_of_threads_changes_rounding_only(tmp_path):
+    found = {}
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        found[threads] = trained("bert", tmp_path / str(threads), learning_rate=1e-3)[1]
+    torch.set_num_threads(1)
+    for one, two in zip(found[1], found[2], strict=True):
+        assert two == {key: pytest.approx(value, rel=1e-3) for key, value in one.items()}
+
+
 def test_one_step_and_batches_larger_than_the_text(tmp_path):
     for number, changes in enumerate(({"steps": 1}, {"steps": 3, "batch_size": 64})):
         _, history = trained("bert", tmp_path / str(number), **changes)
