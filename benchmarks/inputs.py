@@ -15,7 +15,7 @@ SIZES = {  # mBERT's and XLM-R's dimensions; toy is for the tests
     "full": {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072, "length": 512,
              "student_layers": 6, "pruned": 2048, "hidden": 312, "kept": 40_000, "xlm-roberta": 250_002, "bert": 119_547},
     "toy": {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48, "length": 40,
-            "student_layers": 1, "pruned": 32, "hidden": 12, "kept": 150, "xlm-roberta": 600, "bert": 600}}
+            "student_layers": 1, "pruned": 32, "hidden": 12, "kept": 100, "xlm-roberta": 600, "bert": 600}}
 ROOT = Path(os.environ.get("STUDY_DATA_ROOT") or paths.ROOT.parent / "shared" / "data")
 
 
