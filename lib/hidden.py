@@ -14,14 +14,18 @@ def kept_heads(config, hidden_size: int) -> torch.Tensor:
     return torch.cat([torch.arange(head * old, head * old + new) for head in range(heads)])
 
 
-def start(model, hidden_size: int, hidden_start: str, seed: int = 0):
+def start(model, hidden_size: int, hidden_start: str, seed: int = 0, batches: list[dict] | None = None):
     """A new model of the smaller hidden size, before its distillation. All heads stay.
 
     truncation: the first dimensions of the residual stream, and the first dimensions of each head.
     truncation_across_heads: the paper's scripts: the first rows of query, key and value, which run across head borders, and the
       attention scores still divided by the root of the old head size.
     svd: each matrix alone becomes its rank-`hidden_size` approximation, then is cut as by truncation.
+    shared_basis (not in the paper): the residual stream in the directions in which it is strongest on the text of `batches`, the same
+      for all matrices, and the first dimensions of each head. What is elementwise, the scales of the LayerNorms and the head's
+      activation, does not turn with the stream, so that with little to cut this start is worse than truncation.
     random: freshly drawn from the seed.
+    Raises StudyError for an unknown start, a size the heads do not divide, and shared_basis without batches.
     """
     config = model.config
     check_hidden_size(config.num_attention_heads, config.hidden_size, hidden_size)
@@ -32,11 +36,55 @@ def start(model, hidden_size: int, hidden_start: str, seed: int = 0):
         result = models.take(model, hidden=first, heads=first)
         _scale_queries(result, (hidden_size / config.hidden_size) ** 0.5)
         return result
+    if hidden_start == "shared_basis":
+        if not batches:
+            raise StudyError("the start shared_basis needs text to find the basis on; give masked batches of the language's training text")
+        return _turned(model, shared_basis(model, batches)[:, :hidden_size], kept_heads(config, hidden_size))
     if hidden_start == "svd":
         model = _low_rank(model, hidden_size)
     elif hidden_start != "truncation":
-        raise StudyError(f"no hidden start {hidden_start!r}; there are truncation, truncation_across_heads, svd, random")
+        raise StudyError(f"no hidden start {hidden_start!r}; there are truncation, truncation_across_heads, svd, shared_basis, random")
     return models.take(model, hidden=first, heads=kept_heads(config, hidden_size))
+
+
+@torch.inference_mode()
+def shared_basis(model, batches: list[dict]) -> torch.Tensor:
+    """Orthonormal directions (H, H), as columns, by falling share of the residual stream's squares on the text of the batches.
+
+    The stream is what the LayerNorms give, after the embeddings and after each half of each layer, at real positions.
+    """
+    body, found = getattr(model, models.family(model).body), []
+    norms = [body.embeddings.LayerNorm]
+    norms += [half for layer in body.encoder.layer for half in (layer.attention.output.LayerNorm, layer.output.LayerNorm)]
+    hooks = [norm.register_forward_hook(lambda _, given, result: found.append(result)) for norm in norms]
+    squares = torch.zeros(model.config.hidden_size, model.config.hidden_size, dtype=torch.float64)
+    for batch in batches:
+        models.hidden_states(model, batch)
+        for states in found:
+            real = states[batch["attention_mask"].bool()].double()
+            squares += real.T @ real
+        found.clear()
+    for hook in hooks:
+        hook.remove()
+    return torch.linalg.eigh(squares).eigenvectors.flip(1).to(torch.float32)
+
+
+@torch.no_grad()
+def _turned(model, basis: torch.Tensor, heads: torch.Tensor):
+    """A new model whose residual stream is that of `model` in the directions `basis` (H, H'), with the rows `heads` of each head."""
+    result, old = models.take(model, hidden=torch.arange(basis.shape[1]), heads=heads), dict(model.named_parameters())
+    for name, tensor in result.named_parameters():
+        letters, value = models.axes(name), old[name]
+        if "norm" in name.lower() and name.endswith("weight"):
+            value = (basis.square() * value[:, None]).sum(0)  # the diagonal of the turned scale: all that fits into one number each
+        elif letters[0] == "H":
+            value = basis.T @ value
+        if len(letters) == 2 and letters[1] == "H":
+            value = value @ basis
+        for dimension, letter in enumerate(letters):
+            value = value.index_select(dimension, heads) if letter == "D" else value
+        tensor.copy_(value)
+    return result
 
 
 @torch.no_grad()

@@ -33,7 +33,7 @@ SETTINGS = {
                          "layer_choice": ("last_k", "first_k", "stride", "first_last_k", "random")},
     "ffn": {"intermediate_size": int, "sentences": int, "batch_size": int, "max_length": int, "part": ("train", "dev")},
     "hidden": _DISTIL | {"hidden_size": int,
-                         "hidden_start": ("truncation", "truncation_across_heads", "svd", "random")},
+                         "hidden_start": ("truncation", "truncation_across_heads", "svd", "shared_basis", "random")},
     "vocabulary": {"kept_tokens": int, "counting": ("count", "documents")},
     "perplexity": {"sentences": int, "max_length": int},
     "lens": {"sentences": int},

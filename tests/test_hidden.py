@@ -129,5 +129,46 @@ def test_sizes_that_cannot_work_are_refused_with_those_that_can(family, size, wo
 
 @both
 def test_an_unknown_start(family):
-    with pytest.raises(StudyError, match="no hidden start 'pca'; there are truncation, truncation_across_heads, svd, random"):
+    with pytest.raises(StudyError, match="no hidden start 'pca'; there are truncation, truncation_across_heads, svd, shared_basis, random"):
         hidden.start(toys.model(family), NEW, "pca")
+
+
+def stream(model, batch):
+    """The residual stream (tokens, H) as the modules hand it on: embeddings, and what each half layer passes to the next."""
+    found, body = [], getattr(model, models.family(model).body)
+    hooks = [layer.output.register_forward_pre_hook(lambda _, given: found.append(given[1])) for layer in body.encoder.layer]
+    with torch.no_grad():
+        states = body(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], output_hidden_states=True).hidden_states
+    for hook in hooks:
+        hook.remove()
+    return torch.cat([each[batch["attention_mask"].bool()] for each in (*states, *found)]).double().numpy()
+
+
+@both
+def test_the_shared_basis_holds_as_much_of_the_stream_as_any_can(family):
+    model, batch = toys.model(family), toys.batch(family)
+    basis = hidden.shared_basis(model, [batch]).double().numpy()
+    numpy.testing.assert_allclose(basis.T @ basis, numpy.eye(OLD), atol=1e-5)
+    everything = stream(model, batch)
+    strengths = numpy.linalg.svd(everything, compute_uv=False) ** 2
+    for kept in (1, 8, 16, OLD):
+        numpy.testing.assert_allclose(((everything @ basis[:, :kept]) ** 2).sum(), strengths[:kept].sum(), rtol=1e-5)
+    halves = [{name: part[rows] for name, part in batch.items()} for rows in (slice(0, 5), slice(5, None))]
+    numpy.testing.assert_allclose(numpy.abs((hidden.shared_basis(model, halves).double().numpy() * basis).sum(0)), 1, atol=1e-3)
+
+
+@both
+def test_a_shared_start_reads_and_writes_in_the_basis(family):
+    teacher, batch = toys.model(family), toys.batch(family)
+    basis = hidden.shared_basis(teacher, [batch]).numpy()[:, :NEW]
+    student = hidden.start(teacher, NEW, "shared_basis", batches=[batch])
+    numpy.testing.assert_allclose(tensor(student, "word_embeddings.weight"), tensor(teacher, "word_embeddings.weight") @ basis, atol=1e-5)
+    numpy.testing.assert_allclose(tensor(student, "self.key.weight"), by_heads(tensor(teacher, "self.key.weight")) @ basis, atol=1e-5)
+    numpy.testing.assert_allclose(tensor(student, "attention.output.dense.weight"),
+                                  basis.T @ by_heads(tensor(teacher, "attention.output.dense.weight").T).T, atol=1e-5)
+    numpy.testing.assert_allclose(tensor(student, "1.output.dense.bias"), basis.T @ tensor(teacher, "1.output.dense.bias"), atol=1e-5)
+    scale = tensor(teacher, "1.output.LayerNorm.weight")
+    numpy.testing.assert_allclose(tensor(student, "1.output.LayerNorm.weight"), numpy.diag(basis.T @ numpy.diag(scale) @ basis), atol=1e-5)
+    assert student.num_parameters() == models.count_parameters(student.config)
+    with pytest.raises(StudyError, match="shared_basis needs text"):
+        hidden.start(teacher, NEW, "shared_basis")
