@@ -167,7 +167,7 @@ def _apart(values: list) -> list:
     """The values that can be named on a logarithmic axis without touching, from the largest down."""
     kept: list = []
     for value in sorted(values, reverse=True):
-        if not kept or kept[-1] / value > (max(values) / min(values)) ** 0.13:
+        if not kept or kept[-1] / value > (max(values) / min(values)) ** (0.02 + 0.02 * len(f"{value:,.10g}")):
             kept.append(value)
     return kept[::-1]
 
