@@ -39,7 +39,7 @@ def pseudo_perplexity(model, tokenizer, sentences: list[str], max_length: int = 
     The variant `left_to_right` has these with `_left_to_right` behind the name; `authors` adds `pseudo_perplexity_authors`.
     `tokens`, `words`, `characters`, `sentences`; `unknown_tokens`; `cut_sentences`: those longer than `max_length` tokens (0: as many
     as the model takes), of which only the part that fits is measured and counted.
-    `precision` is float32, bfloat16 (faster on many machines, other in the third digit), or auto, as in training.
+    `precision` is float32, bfloat16 (faster on many machines, and rounded more), or auto, as in training.
     Raises StudyError for an unknown variant, no sentences, an empty one, and a length the model cannot take.
     """
     texts, nats = _measure(model, tokenizer, sentences, max_length, variant, precision)
