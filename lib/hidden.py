@@ -47,7 +47,7 @@ def start(model, hidden_size: int, hidden_start: str, seed: int = 0, batches: li
     return models.take(model, hidden=first, heads=kept_heads(config, hidden_size))
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def shared_basis(model, batches: list[dict]) -> torch.Tensor:
     """Orthonormal directions (H, H), as columns, by falling share of the residual stream's squares on the text of the batches.
 
