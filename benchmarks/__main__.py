@@ -1,4 +1,8 @@
-"""python -m benchmarks [--size toy] [--only NAME] [--folder FOLDER]: run every case in a process of its own, write one record."""
+"""python -m benchmarks [--size toy] [--only NAME] [--folder FOLDER]: run every case in a process of its own, write one record.
+
+The record is written anew after every case, so a kill loses one case. `--only` runs the cases whose name begins so and puts them in place
+of those in the record there is.
+"""
 
 import argparse
 import json
@@ -44,20 +48,23 @@ def main() -> None:
     asked = parser.parse_args()
     if asked.case:
         return _case(json.loads(asked.case))
-    threads, began, results = int(os.environ.get("BENCH_THREADS") or os.cpu_count()), time.monotonic(), {}
-    for name, (function, given) in plan(asked.size, threads).items():
-        if not name.startswith(asked.only):
-            continue
-        results[name] = _run(function, given, threads)
-        print(f"{time.monotonic() - began:6.0f} s  {name}: {json.dumps(results[name])[:300]}", flush=True)
     from benchmarks import inputs
     from lib import training
-    kind = training.device().type
-    record = {"size": asked.size, "device": _name(kind), "threads": threads, "inputs": inputs.where_from(), "results": results,
-              "minutes": round((time.monotonic() - began) / 60, 1), "environment": records.environment()}
-    if not asked.only:
-        paths.write_json(asked.folder / f"{kind}.json", record)
-        print(f"written: {kind}.json")
+    threads, kind = int(os.environ.get("BENCH_THREADS") or os.cpu_count()), training.device().type
+    file, began = asked.folder / f"{kind}.json", time.monotonic()
+    about = {"size": asked.size, "device": _name(kind), "threads": threads, "inputs": inputs.where_from()}
+    former = json.loads(file.read_text(encoding="utf-8")) if asked.only and file.exists() else about | {"results": {}, "minutes": 0}
+    if any(former[key] != value for key, value in about.items()):
+        sys.exit(f"{file} was measured elsewhere or on other text; run the whole benchmark, without --only")
+    results = former["results"]
+    for name, (function, given) in plan(asked.size, threads).items():
+        if name.startswith(asked.only):
+            results[name] = _run(function, given, threads)
+            spent = time.monotonic() - began
+            print(f"{spent:6.0f} s  {name}: {json.dumps(results[name])[:300]}", flush=True)
+            minutes = round(former["minutes"] + spent / 60, 1)
+            paths.write_json(file, about | {"results": results, "minutes": minutes, "environment": records.environment()})
+    print(f"written: {file.name}")
 
 
 def _run(function: str, given: dict, threads: int) -> dict:

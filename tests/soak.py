@@ -46,11 +46,11 @@ def toy_params(folder: Path) -> Path:
     shutil.copytree(ROOT / "params", folder)
     shutil.rmtree(folder / "studies")
     (folder / "studies").mkdir()
-    (folder / "studies" / "toy.yaml").write_text(yaml.safe_dump(TOY), encoding="utf-8")
+    (folder / "studies" / "toy.yaml").write_text(json.dumps(TOY), encoding="utf-8")
     models = yaml.safe_load((folder / "models.yaml").read_text(encoding="utf-8"))
     models["toy-bert"]["text"] = {"mlt": 200, "slk": 100}
     models["toy-bert"]["configuration"] |= {"vocab_size": 600}
-    (folder / "models.yaml").write_text(yaml.safe_dump(models), encoding="utf-8")
+    (folder / "models.yaml").write_text(json.dumps(models), encoding="utf-8")
     return folder
 
 

@@ -12,7 +12,7 @@ import time
 import pytest
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
-from lib import baselines, metrics, paths, plan, studies, tasks
+from lib import baselines, metrics, paths, plan, records, studies, tasks
 from lib.params import Source
 
 TINY = {step: {"steps": 6, "batch_size": 4} for step in ("pretrain", "adapt", "layers", "hidden")}
@@ -51,7 +51,7 @@ def test_one_command_makes_the_whole_chain(chain, monkeypatch):
         record = json.loads(each.record.read_text(encoding="utf-8"))
         assert record["id"] == each.id and record["step"] == each.step
         assert record["settings"][each.step] == dict(each.settings)
-        assert record["environment"]["commit"] and record["data"]
+        assert record["made"]["environment"]["commit"] and record["data"]
     scores = json.loads(scored.record.read_text(encoding="utf-8"))
     assert set(scores["scores"]) == {"span_f1", "accuracy"} and all(0 <= value <= 1 for value in scores["scores"].values())
     assert scores["interval"][0] <= scores["scores"]["span_f1"] <= scores["interval"][1]
@@ -83,7 +83,7 @@ def test_same_settings_give_the_same_record(chain, monkeypatch):
         each.run.record.unlink()
     plan.make(wanted)
     for old, each in zip(before, wanted, strict=True):
-        assert timeless(json.loads(each.run.record.read_text(encoding="utf-8"))) == timeless(old)
+        assert records.lasting(json.loads(each.run.record.read_text(encoding="utf-8"))) == records.lasting(old)
 
 
 def test_a_kill_loses_nothing_and_changes_nothing(chain, tmp_path, monkeypatch):
@@ -108,7 +108,7 @@ def test_a_kill_loses_nothing_and_changes_nothing(chain, tmp_path, monkeypatch):
     begun.wait()
     again = run(*command, folder=tmp_path)
     assert again.returncode == 0, again.stderr[-3000:]
-    assert timeless(json.loads(layers.record.read_text(encoding="utf-8"))) == timeless(undisturbed)
+    assert records.lasting(json.loads(layers.record.read_text(encoding="utf-8"))) == records.lasting(undisturbed)
     assert not checkpoints.exists()
 
 
@@ -146,11 +146,6 @@ def test_the_graph_of_a_study_and_the_commands_of_the_readme(tmp_path):
     done = run("snakemake", "--dry-run", "--config", "study=demo", folder=tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
     counted = {word: int(number) for word, number in re.findall(r"^(\w+) +(\d+)$", done.stdout + done.stderr, re.MULTILINE)}
-    assert counted["total"] == len(plan.batches("demo")) + 4  # collect, two of paper, all
+    assert counted["total"] == len(plan.batches("demo")) + 3  # collect, paper, all
     for target in {re.split(r"\s", words[1])[0] for words in readme_commands("make")}:
         assert subprocess.run(["make", "-n", target], cwd=paths.ROOT, capture_output=True, check=False).returncode == 0
-
-
-def timeless(record):
-    """A record without times and without what names the checkout."""
-    return {key: value for key, value in record.items() if key not in ("made", "seconds", "environment")}
