@@ -129,7 +129,7 @@ def made(tmp_path_factory):
         served[facts[name]["adapted"][language]["repository"]] = model_files(folder / f"{name}-adapted", family, text[language], True)
     study = small(yaml.safe_load((paths.PARAMS / "studies" / "paper.yaml").read_text(encoding="utf-8")))
     (folder / "studies").mkdir()
-    (folder / "studies" / "paper.yaml").write_text(json.dumps(study), encoding="utf-8")
+    (folder / "studies" / "paper.yaml").write_text(yaml.safe_dump(json.loads(json.dumps(study))), encoding="utf-8")
 
     def run(address, *words, **more):
         environment = test_hub.environment_for(folder, address, STUDY_PARAMS=str(folder), TOKENIZERS_PARALLELISM="false", **more)
