@@ -66,9 +66,12 @@ def read(run) -> dict:
 
 
 def load(folder: Path) -> pandas.DataFrame:
-    """All records of a folder as a data frame, one row a record, nested names joined by dots; lists stay lists."""
-    files = sorted(Path(folder).glob("*.json"))
-    return pandas.json_normalize([json.loads(file.read_text(encoding="utf-8")) for file in files])
+    """All records of a folder as a data frame, one row a record, nested names joined by dots; lists stay lists.
+
+    What stands in the section `made` (in older records, beside it) has its bare name: `seconds.total`, `environment.commit`.
+    """
+    found = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(Path(folder).glob("*.json"))]
+    return pandas.json_normalize([record | (record["made"] if isinstance(record.get("made"), dict) else {}) for record in found])
 
 
 def environment() -> dict:

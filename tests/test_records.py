@@ -241,3 +241,13 @@ def test_a_checksum_is_read_again_when_the_file_changes(data, tmp_path, monkeypa
     folder = paths.sha256(tmp_path)
     file.rename(tmp_path / "renamed")
     assert paths.sha256(tmp_path) != folder
+
+
+def test_what_may_differ_is_found_by_its_bare_name_in_new_and_old_records(tmp_path):
+    new = {"id": "new", "made": {"at": "now", "seconds": {"total": 2.5, "history": [1.0, 2.0]}, "environment": {"commit": "a"}}}
+    old = {"id": "old", "made": "then", "seconds": {"history": [3.0]}, "environment": {"commit": "b"}}
+    for record in (new, old):
+        (tmp_path / f"{record['id']}.json").write_text(json.dumps(record))
+    frame = records.load(tmp_path).set_index("id")
+    assert frame["seconds.history"].to_dict() == {"new": [1.0, 2.0], "old": [3.0]}
+    assert frame["environment.commit"].to_dict() == {"new": "a", "old": "b"} and frame.loc["new", "seconds.total"] == 2.5
