@@ -31,6 +31,13 @@ def one_at_a_time(model, tokenizer, sentence, special=False, to_the_right=False)
 
 
 @families
+def test_bfloat16_rounds_and_float32_does_not(family):
+    model, tokenizer = toys.model(family), toys.tokenizer(family)
+    exact, rounded = (perplexity.pseudo_perplexity(model, tokenizer, SENTENCES, precision=kind) for kind in ("float32", "bfloat16"))
+    assert exact == perplexity.pseudo_perplexity(model, tokenizer, SENTENCES)
+    assert exact["bits_per_word"] != rounded["bits_per_word"] == pytest.approx(exact["bits_per_word"], rel=0.02)
+
+@families
 @pytest.mark.parametrize("tokens", [1, 64, 8192])
 def test_equals_one_mask_at_a_time_however_batched(family, tokens, monkeypatch):
     monkeypatch.setattr(masking, "TOKENS", tokens)
