@@ -142,13 +142,14 @@ def collect(study: str, folder: Path, partial: bool = False) -> list[Path]:
     """Copy the records of a study to `folder`, in place of what was there, and return the copies.
 
     A copy of a task run's record also says, as `paired`, how its score differs from its references' on the same examples.
-    StudyError names what is still to run, unless `partial` takes what is there; it always does if there is nothing.
+    A stale record counts as missing; one whose model is gone does not. StudyError names what is still to run, unless `partial` takes
+    what is there; it always does if there is nothing.
     """
     from lib import answers  # here, since the other commands would wait for scikit-learn
 
-    work = jobs(study)
-    done = [each.run for each in work if each.run.record.exists()]
-    missing = [each.run.id for each in work if not each.run.record.exists()]
+    work, known = jobs(study), {}
+    done = [each.run for each in work if each.run.record.exists() and not _outlived(each.run, known)]
+    missing = sorted({each.run.id for each in work} - {run.id for run in done})
     if missing and not (partial and done):
         raise StudyError(f"the study {study!r} is not finished, {len(missing)} of {len(work)} runs are missing, such as {missing[0]}; "
                          f"run `make study STUDY={study}`")
@@ -181,9 +182,17 @@ def outdated(batch: list[Job], known: dict | None = None) -> list[Path]:
 def _state(run: Run, known: dict) -> str:
     if not _finished(run):
         return "to do"
-    if run.parent and (state(run.parent, known) != "done" or run.record.stat().st_mtime < run.parent.record.stat().st_mtime):
-        return "stale"
-    return "stale" if freshness.changed(run, records.read(run)) else "done"
+    return "stale" if (run.parent and state(run.parent, known) != "done") or _outlived(run, known) else "done"
+
+
+def _outlived(run: Run, known: dict) -> bool:
+    """Whether what the run's record was made from, on all its way, has another record or other data now."""
+    key = f"outlived {run.id}"
+    if key not in known:
+        parent = run.parent if run.parent and run.parent.record.exists() else None
+        known[key] = bool((parent and (run.record.stat().st_mtime < parent.record.stat().st_mtime or _outlived(parent, known)))
+                          or freshness.changed(run, records.read(run)))
+    return known[key]
 
 
 def _finished(run: Run) -> bool:

@@ -317,6 +317,18 @@ def test_a_model_that_is_gone_is_made_again_by_snakemake_too(recorded, executed)
     assert [plan.outdated([plan.job(run)]) != [] for run in runs] == [False] * 4 + [True] * 2
 
 
+def test_stale_records_are_not_published_and_those_of_models_that_are_gone_are(recorded, tmp_path):
+    runs, text = recorded
+    (runs[4].folder / "config.json").unlink()
+    assert [file.stem for file in plan.collect("toy", tmp_path / "kept", partial=True)] == sorted(run.id for run in runs)
+    finish(runs[2], 50.0)  # made again: what came after is of the former one
+    assert [file.stem for file in plan.collect("toy", tmp_path / "kept", partial=True)] == sorted(run.id for run in runs[:3])
+    text.write_text("tnejn!\n", encoding="utf-8")
+    runs[2].record.unlink()
+    with pytest.raises(StudyError, match="is not finished"):
+        plan.collect("toy", tmp_path / "kept", partial=True)
+
+
 @pytest.mark.parametrize(("entry", "changed"), [
     ({"data_set": "Davlan/sib200", "revision": "{tc}"}, False), ({"data_set": "Davlan/sib200", "revision": "0" * 40}, True),
     ({"data_set": "DGurgurov/slovak_sa", "revision": "0" * 40}, True), ({"data_set": "cis-lmu/GlotCC-V1", "revision": "0" * 40}, False),
