@@ -169,8 +169,11 @@ def new(config, seed: int):
         return AutoModelForMaskedLM.from_config(config).float().eval()
 
 
-def with_task_head(model, kind: str, labels: tuple, seed: int):
-    """A classifier (`sequence` or `token`) on a copy of the model's encoder, with a fresh head drawn from the seed."""
+def with_task_head(model, kind: str, labels: tuple, seed: int, pooling: str = "first"):
+    """A classifier (`sequence` or `token`) on a copy of the model's encoder, with a fresh head drawn from the seed.
+
+    pooling: what the head of a `sequence` reads, the `first` token, as is usual, or the `mean` of all tokens of the text.
+    """
     auto = {"sequence": AutoModelForSequenceClassification, "token": AutoModelForTokenClassification}[kind]
     config = type(model.config).from_dict(model.config.to_dict())
     config.id2label, config.label2id = dict(enumerate(labels)), {label: i for i, label in enumerate(labels)}
@@ -181,7 +184,25 @@ def with_task_head(model, kind: str, labels: tuple, seed: int):
     missing, unexpected = getattr(result, body).load_state_dict(getattr(model, body).state_dict(), strict=False)
     if unexpected or any("pooler" not in name for name in missing):
         raise StudyError(f"the encoder does not fit the task model: {missing} {unexpected}")
+    if kind == "sequence" and pooling == "mean":
+        _read_mean(result)
     return result
+
+
+def _read_mean(classifier) -> None:
+    """Put the mean over the tokens of each text where the head reads the first one."""
+    seen = {}
+
+    def note(_, __, given):
+        seen["mask"] = given["attention_mask"]
+
+    def mean(_, given):
+        weight = seen["mask"].unsqueeze(-1).to(given[0].dtype)
+        return (given[0] * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True), *given[1:]
+
+    classifier.base_model.register_forward_pre_hook(note, with_kwargs=True)
+    reader = getattr(classifier.base_model, "pooler", None) or classifier.classifier  # XLM-R's head has the pooler's part inside
+    reader.register_forward_pre_hook(mean)
 
 
 def hidden_states(model, batch: dict) -> torch.Tensor:

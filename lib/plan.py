@@ -205,8 +205,10 @@ def _alone(run: Run):
 
 
 def _difference(settings, usual) -> dict:
-    """What must be given to make `settings` of the usual ones; a setting that is left out is given as 0."""
-    return {key: value for key, value in settings.items() if usual.get(key) != value} | dict.fromkeys(usual.keys() - settings.keys(), 0)
+    """What must be given to make `settings` of the usual ones; a setting that is left out is given as what that means."""
+    left_out = {key: value for of_step in studies.OPTIONAL.values() for key, value in of_step.items()}
+    changed = {key: value for key, value in settings.items() if usual.get(key) != value}
+    return changed | {key: left_out[key] for key in sorted(usual.keys() - settings.keys())}
 
 
 def _complete(steps: list, order: tuple) -> tuple:

@@ -38,11 +38,11 @@ SETTINGS = {
     "perplexity": {"sentences": int, "max_length": int},
     "lens": {"sentences": int},
 }
-OPTIONAL = {"adapt": {"sentences"}}  # settings that may be left out, which is the same as 0: no limit
+OPTIONAL = {"adapt": {"sentences": 0}, "finetune": {"pooling": "first"}}  # settings that may be left out, and what that is the same as
 _TUNE = {"epochs": int, "batch_size": int, "learning_rate": float, "max_length": int, "weight_decay": float,
          "warmup": float, "max_steps": int, "patience": int}
 FINETUNE = {"method": ("adapter", "full"), "reduction_factor": int, "adapter_input": ("ffn", "layer_norm"), "first_subword": bool,
-            "train_limit": int, "precision": ("auto", "float32", "bfloat16")}
+            "train_limit": int, "precision": ("auto", "float32", "bfloat16"), "pooling": ("first", "mean")}
 _ABOVE_ZERO = {"batch_size", "accumulation", "max_length", "learning_rate", "temperature", "num_hidden_layers", "intermediate_size",
                "hidden_size", "kept_tokens", "epochs", "reduction_factor"}
 _SHARES = {"mlm_weight", "warmup"}  # never above 1
@@ -220,7 +220,7 @@ def chain(study_name: str, language: str, teacher: str = "", overrides: dict | N
     result: list[Run] = []
     for step in order:
         settings = plan.steps[step] | pair["set"].get(step, {}) | overrides.get(step, {})
-        settings = {key: value for key, value in settings.items() if value or key not in OPTIONAL.get(step, ())}
+        settings = {key: value for key, value in settings.items() if value != OPTIONAL.get(step, {}).get(key, ...)}
         if step == "adapt" and 0 < plan.corpus["train"] < settings.get("sentences", 0):
             raise StudyError(f"adapt: {settings['sentences']} sentences were asked for; the study {study_name!r} takes "
                              f"{plan.corpus['train']} of each language (corpus: train): ask for no more")
@@ -240,6 +240,8 @@ def scoring(model: Run, language: str, task: str, seed: int, overrides: dict | N
     changed = _merge(pair["set"].get("finetune", {}), overrides.get("finetune", {}))
     tune = _merge(plan.tune, changed)
     settings = {key: value for key, value in tune.items() if key not in ("sequence", "token")} | tune[kind]
+    if kind == "token" or settings.get("pooling") == OPTIONAL["finetune"]["pooling"]:
+        settings.pop("pooling", None)
     width = next((run.settings["hidden_size"] for run in reversed(model.lineage()) if run.step == "hidden"),
                  fact("models", model.teacher).get("configuration", {}).get("hidden_size"))
     if settings["method"] == "adapter" and width and settings["reduction_factor"] > width:
@@ -333,12 +335,13 @@ def _pair(plan: Study, language: str, teacher: str) -> dict:
 
 def _check(step: str, given: dict, say: str, complete: bool) -> dict:
     schema = SETTINGS[step]
-    check_keys(given, set(schema), OPTIONAL.get(step, set()) if complete else set(schema), say)
+    check_keys(given, set(schema), set(OPTIONAL.get(step, ())) if complete else set(schema), say)
     return {key: _checked(schema, key, value, say) for key, value in given.items()}
 
 
 def _check_tune(given: dict, say: str, complete: bool) -> dict:
-    check_keys(given, set(FINETUNE) | {"sequence", "token"}, set() if complete else set(FINETUNE) | {"sequence", "token"}, say)
+    known = set(FINETUNE) | {"sequence", "token"}
+    check_keys(given, known, set(OPTIONAL["finetune"]) if complete else known, say)
     result = {key: _checked(FINETUNE, key, value, say) for key, value in given.items() if key in FINETUNE}
     for kind in given.keys() - FINETUNE.keys():
         check_keys(given[kind], set(_TUNE), set() if complete else set(_TUNE), f"{say}: {kind}")

@@ -163,6 +163,20 @@ def test_a_task_head_sits_on_a_copy_of_the_encoder(family, kind):
     assert toys.same(toys.bits(model), before) and "one" not in model.config.id2label.values()
 
 
+def test_a_head_can_read_the_mean_of_the_tokens(family):
+    """Against the head's own layers on a mean taken sentence by sentence, without padding."""
+    model, batch, labels = toys.model(family), toys.batch(family), ("one", "two")
+    del batch["labels"]
+    first, mean = (models.with_task_head(model, "sequence", labels, 1, pooling).eval() for pooling in ("first", "mean"))
+    assert toys.same(toys.bits(first), toys.bits(mean))
+    states, expected = models.hidden_states(model, batch), []
+    for row, mask in zip(states, batch["attention_mask"], strict=True):
+        pooled = row[: mask.sum()].mean(0).view(1, 1, -1)
+        expected.append(first.classifier(first.bert.pooler(pooled)) if family == "bert" else first.classifier(pooled))
+    assert torch.allclose(mean(**batch).logits, torch.cat(expected), atol=1e-5)
+    assert not torch.allclose(mean(**batch).logits, first(**batch).logits, atol=1e-3)
+
+
 def test_saved_and_loaded_unchanged(family, folders):
     model, batch = toys.model(family), toys.batch(family)
     loaded, tokenizer = models.load(folders / family)

@@ -161,6 +161,17 @@ def test_how_much_text_to_adapt_on_is_a_variant():
     assert {json.dumps(job.parameters["overrides"]) for job in new} == {'{"adapt": {"sentences": 4}}', '{"adapt": {"sentences": 13}}'}
 
 
+def test_what_the_head_reads_is_a_setting_of_texts_alone():
+    usual = ids(plan.jobs("toy"))
+    pooled = toys.changed(toys.STUDY, "finetune.pooling", "mean")
+    toys.write_study(pooled | {"variants": [{"set": {"finetune": {"pooling": "first"}}, "score": ["adapt"], "seeds": [1]}]})
+    new = [job for job in plan.jobs("toy") if job.run.id not in usual]
+    assert {job.run.task for job in new} == {"tc"} and {job.run.settings["pooling"] for job in new} == {"mean"}
+    former = [job for job in plan.jobs("toy") if job.run.task == "tc" and "pooling" not in job.run.settings]
+    assert {job.run.id for job in former} < set(usual) and {job.run.parent.step for job in former} == {"adapt"}
+    assert all(job.parameters["overrides"] == {"finetune": {"pooling": "first"}} for job in former)
+
+
 def test_the_seeds_of_a_study_reach_its_jobs():
     toys.write_study(toys.changed(toys.STUDY, "seeds", {"chain": 8, "tasks": [4]}))
     assert {job.run.seed for job in plan.jobs("toy")} == {4, 8}
@@ -263,6 +274,7 @@ def test_the_command_line(monkeypatch, capsys):
 @pytest.fixture
 def recorded(tmp_path, monkeypatch):
     """A chain of the toy study on local text, finished: each record names its text by checksum; and that text."""
+    monkeypatch.delenv("STUDY_DATA_ROOT", raising=False)
     root = tmp_path / "own"
     (root / "corpora").mkdir(parents=True)
     text = root / "corpora" / "mlt.txt"
