@@ -5,6 +5,7 @@ survive: a training killed and resumed sees what an undisturbed one sees.
 """
 
 import contextlib
+import ctypes
 import json
 import math
 import shutil
@@ -53,6 +54,15 @@ def choose_attention(model, precision: str, max_length: int) -> None:
     """
     if device().type == "cpu" and max_length <= 256 and in_bfloat16(model.config, precision):
         model.set_attn_implementation("eager")
+
+
+def release() -> None:
+    """Give memory that is free back to the system; glibc keeps it.
+
+    Batches of ever different lengths leave holes: a training of a 6 x 384 teacher held 5.7 GB after half an hour, of which it used 1.3.
+    """
+    with contextlib.suppress(OSError, AttributeError):  # another C library: nothing to do
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def lookup(model, sparse: bool) -> None:
@@ -232,6 +242,7 @@ class Progress(TrainerCallback):
         control.should_log |= control.should_save
 
     def on_log(self, args, state, control, logs=None, **_):
+        release()
         done = state.global_step - self.first
         left = (time.monotonic() - self.began) / max(done, 1) * (state.max_steps - state.global_step)
         shown = {"loss": "loss", "eval_loss": "on dev"}
