@@ -13,7 +13,7 @@ FLOORS = (
     ("models", "studies", "corpora", "tasks"),
     ("training", "masking"),
     ("layers", "pruning", "hidden", "vocabulary", "mlm", "distillation", "adapters", "finetuning", "baselines", "perplexity",
-     "logit_lens", "cards", "answers"),
+     "logit_lens", "cards", "answers", "leaks"),
     ("tables", "plots", "ablation_plots", "ablations", "results", "freshness"),
     ("ablation_tables",),
     ("plan", "claims", "gallery"),
