@@ -7,6 +7,7 @@ import argparse
 import re
 import sys
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 from lib import corpora, studies, tasks
 from lib.errors import StudyError
@@ -32,7 +33,7 @@ def held(examples: Sequence[str], text: Iterable[str]) -> list[int]:
     found: set[int] = set()
     for line in text:
         words = _words(line)
-        for begin, pair in enumerate(zip(words, words[1:], strict=False)):
+        for begin, pair in enumerate(pairwise(words)):
             for size in sizes.get(pair, ()):
                 found |= runs.get(tuple(words[begin: begin + size]), set())
     return sorted(found)
