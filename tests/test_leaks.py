@@ -10,7 +10,7 @@ LINE = "Kull filgħodu, il-qattus l-iswed ta' Marija jorqod taħt is-siġra kbir
 
 
 def test_by_hand():
-    examples = ["il-qattus l-iswed ta' Marija jorqod taħt is-siġra u ma jqumx",  # ten words: il qattus l iswed ta Marija jorqod taħt is siġra
+    examples = ["il-qattus l-iswed ta' Marija jorqod taħt is-siġra u ma jqumx",  # ten words in a row
                 "IL-QATTUS! l-iswed (jorqod)",  # five words, not in a row
                 "ta' Marija jorqod taħt is", "taħt is-siġra kbira",  # five words in a row; four
                 "il-qattus l-iswed ta' Marija jorqod taħt siġra oħra li hemm"]
