@@ -1,6 +1,7 @@
 """Cut 3, smaller hidden size: how the student of the second distillation starts (paper, step 3)."""
 
 import torch
+from torch import nn
 
 from lib import models
 from lib.errors import StudyError
@@ -22,8 +23,8 @@ def start(model, hidden_size: int, hidden_start: str, seed: int = 0, batches: li
       attention scores still divided by the root of the old head size.
     svd: each matrix alone becomes its rank-`hidden_size` approximation, then is cut as by truncation.
     shared_basis (not in the paper): the residual stream in the directions in which it is strongest on the text of `batches`, the same
-      for all matrices, and the first dimensions of each head. What is elementwise, the scales of the LayerNorms and the head's
-      activation, does not turn with the stream, so that with little to cut this start is worse than truncation.
+      for all matrices, and the first dimensions of each head. What is elementwise does not turn with the stream: the LayerNorms are
+      fitted anew on that text, the head's activation is left, so that with next to nothing to cut truncation is the better start.
     random: freshly drawn from the seed.
     Raises StudyError for an unknown start, a size the heads do not divide, and shared_basis without batches.
     """
@@ -39,7 +40,10 @@ def start(model, hidden_size: int, hidden_start: str, seed: int = 0, batches: li
     if hidden_start == "shared_basis":
         if not batches:
             raise StudyError("the start shared_basis needs text to find the basis on; give masked batches of the language's training text")
-        return _turned(model, shared_basis(model, batches)[:, :hidden_size], kept_heads(config, hidden_size))
+        basis = shared_basis(model, batches)[:, :hidden_size]
+        result = _turned(model, basis, kept_heads(config, hidden_size))
+        fit_norms(result, model, basis, batches)
+        return result
     if hidden_start == "svd":
         model = _low_rank(model, hidden_size)
     elif hidden_start != "truncation":
@@ -75,9 +79,7 @@ def _turned(model, basis: torch.Tensor, heads: torch.Tensor):
     result, old = models.take(model, hidden=torch.arange(basis.shape[1]), heads=heads), dict(model.named_parameters())
     for name, tensor in result.named_parameters():
         letters, value = models.axes(name), old[name]
-        if "norm" in name.lower() and name.endswith("weight"):
-            value = (basis.square() * value[:, None]).sum(0)  # the diagonal of the turned scale: all that fits into one number each
-        elif letters[0] == "H":
+        if letters[0] == "H":
             value = basis.T @ value
         if len(letters) == 2 and letters[1] == "H":
             value = value @ basis
@@ -85,6 +87,37 @@ def _turned(model, basis: torch.Tensor, heads: torch.Tensor):
             value = value.index_select(dimension, heads) if letter == "D" else value
         tensor.copy_(value)
     return result
+
+
+@torch.no_grad()
+def fit_norms(small, whole, basis: torch.Tensor, batches: list[dict]) -> None:
+    """Give each LayerNorm of `small` the scales and shifts (H') with which it comes nearest, by least squares over the real positions of
+    the batches, to what that of `whole` gives in the directions `basis` (H, H').
+
+    One after the other, the first first: each sees what the fitted ones below it make of the text.
+    """
+    kept = {}
+    for norm, old in zip(_norms(small), _norms(whole), strict=True):
+        hooks = [norm.register_forward_hook(lambda _, given, __: kept.update(given=given[0])),
+                 old.register_forward_hook(lambda _, __, result: kept.update(wanted=result))]
+        x, y, xy, xx, count = *torch.zeros(4, basis.shape[1], dtype=torch.float64), 0
+        for batch in batches:
+            real = batch["attention_mask"].bool()
+            for model in (whole, small):
+                models.transform(model, models.hidden_states(model, batch))
+            given = nn.functional.layer_norm(kept["given"][real], norm.normalized_shape, eps=norm.eps).double()
+            wanted = (kept["wanted"][real] @ basis).double()
+            x, y, count = x + given.sum(0), y + wanted.sum(0), count + len(given)
+            xy, xx = xy + (given * wanted).sum(0), xx + given.square().sum(0)
+        for hook in hooks:
+            hook.remove()
+        spread = (xx - x.square() / count).clamp(min=1e-9 * count)
+        norm.weight.copy_((xy - x * y / count) / spread)
+        norm.bias.copy_(y / count - norm.weight * x / count)
+
+
+def _norms(model) -> list:
+    return [module for module in model.modules() if isinstance(module, nn.LayerNorm)]
 
 
 @torch.no_grad()

@@ -25,6 +25,7 @@ def test_both_procedures_give_the_same(family):
     found = cases.trimming(family, "toy")
     assert found["count"]["equal"] and found["documents"]["equal"] and found["pieces"][1] < found["pieces"][0]
     assert cases.perplexity_both(family, "toy")["relative_difference"] < 1e-5
+    assert cases.importance_both(family, "toy")["relative_difference"] < 1e-4
 
 
 def test_the_distillations_read_the_same_text_and_count_only_real_tokens():
