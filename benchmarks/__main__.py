@@ -30,6 +30,7 @@ def plan(size: str, threads: int) -> dict:
             found[f"{family} distil ours {text}"] = ("distil_ours", given | {"text": text})
         found[f"{family} distil ours sentences trimmed first"] = ("distil_ours", given | {"text": "sentences", "trim_first": True})
         found[f"{family} distil ours sentences float32"] = ("distil_ours", given | {"text": "sentences", "precision": "float32"})
+    found["bert importance"] = ("importance_both", {"family": "bert", "size": size})
     found["bert perplexity"] = ("perplexity_both", {"family": "bert", "size": size})
     for step in range(5):
         for number in sorted({1, threads}):

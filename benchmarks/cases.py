@@ -1,5 +1,6 @@
 """The cases. Each runs in a process of its own and gives a flat dict of numbers; `benchmarks.__main__` collects them."""
 
+import contextlib
 import resource
 import statistics
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 import torch
 
 from benchmarks import inputs, peer
-from lib import distillation, models, perplexity, training, vocabulary
+from lib import distillation, models, perplexity, pruning, training, vocabulary
 
 REPEATS = 3
 SETTINGS = {"steps": 1000, "accumulation": 1, "learning_rate": 5e-5, "distillation_loss": "mse", "mlm_weight": 0.5, "temperature": 2.0,
@@ -86,6 +87,31 @@ def distil_ours(family: str, size: str, text: str, trim_first: bool = False, pre
     result = _speed(step, batches, len(parts), per_step=len(parts[0]))
     total, number = trainer.parts["gram_form"]
     return result | {"gram_form": total / number, "bfloat16": training.in_bfloat16(model.config, precision)}
+
+
+def importance_both(family: str, size: str) -> dict:
+    """Seconds a sentence of the importance of all neurons of the student, batches of 8: ours in float32 and as `auto` chooses.
+
+    Both are compared on one batch, padded or not.
+    """
+    own, _, small = _pair(family, size)
+    padded, tight = (_here(inputs.batches(own, size, 8, whole=whole, count=1)[0]) for whole in (True, False))
+    inside = tight["labels"].shape[1]
+    same = padded | {"labels": torch.full_like(padded["labels"], -100), "input_ids": padded["input_ids"].clone()}
+    same["labels"][:, :inside], same["input_ids"][:, :inside] = tight["labels"], tight["input_ids"]
+    began = time.perf_counter()
+    wanted = peer.importance(small, [same])
+    result = {"paper": (time.perf_counter() - began) / 8}
+    small.zero_grad()
+    for precision in ("float32", "auto"):
+        def loss(model, batch, precision=precision):
+            with training.autocast(model.config, precision):
+                return training.mlm_loss(model, batch)
+        found = pruning.importance(small, [tight], loss)
+        result[precision] = _median(lambda loss=loss: pruning.importance(small, [tight], loss), REPEATS) / 8
+        if precision == "float32":
+            gap = ((found - wanted).norm() / wanted.norm()).item()
+    return {"seconds": result, "relative_difference": gap, "peak_gib": _peak()}
 
 
 def perplexity_both(family: str, size: str) -> dict:
@@ -224,6 +250,7 @@ def _speed(step, batches: list[dict], repeats: int, per_step: int | None = None)
     real = sum(batch["attention_mask"].sum().item() for batch in batches)
     laid = sum(batch["attention_mask"].numel() for batch in batches)
     steps = len(batches) / (per_step or len(batches))
+    _forget_peak()
     seconds = _median(step, repeats)
     return {"seconds": seconds, "real_tokens": real / steps, "real_tokens_per_second": real / steps / seconds, "padding": 1 - real / laid,
             "peak_gib": _peak()}
@@ -253,10 +280,20 @@ def _wait() -> None:
 
 
 def _peak() -> float:
-    """Greatest memory used so far, GiB: of the GPU where there is one, else of this process."""
+    """Greatest memory used so far, or since `_forget_peak`, GiB: of the GPU where there is one, else of this process."""
     if training.device().type == "cuda":
         return torch.cuda.max_memory_allocated() / 2**30
+    if sys.platform == "linux":
+        return int(Path("/proc/self/status").read_text(encoding="utf-8").split("VmHWM:")[1].split()[0]) / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 2**30
+
+
+def _forget_peak() -> None:
+    """Begin to measure the greatest memory anew, where the system can."""
+    if training.device().type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
 
 
 def _free() -> float:

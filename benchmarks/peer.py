@@ -19,6 +19,17 @@ def losses(student, teacher, batch: dict, weight: float = 0.5) -> torch.Tensor:
     return weight * guessed.loss + (1 - weight) * nn.functional.mse_loss(guessed.logits, taught)
 
 
+def importance(model, batches: list[dict]) -> torch.Tensor:
+    """Importance of each neuron (L, F): all gradients of the loss over all logits, one backward pass a batch."""
+    total = 0
+    for batch in batches:
+        model.zero_grad()
+        model(**batch).loss.backward()
+        dense = [layer.intermediate.dense for layer in model.base_model.encoder.layer]
+        total = total + torch.stack([((each.weight * each.weight.grad).sum(1) + each.bias * each.bias.grad).abs() for each in dense])
+    return total.detach().cpu()
+
+
 @torch.no_grad()
 def pseudo_perplexity(model, own, sentences: list[str]) -> float:
     """exp of the mean negative log-likelihood per token, each token hidden in a forward pass of its own."""

@@ -43,6 +43,7 @@ def equality(found: dict) -> str:
             rows += [(device, f"{name}: losses of one batch", _number(results, f"{family} equality", "greatest_relative_difference")),
                      *((device, f"{name}: counted tokens, {counting}", "equal" if _at(results, f"{family} trimming", counting, "equal")
                         else NOT_RUN) for counting in ("count", "documents"))]
+        rows.append((device, "mBERT: importance of neurons", _number(results, "bert importance", "relative_difference")))
         rows.append((device, "mBERT: pseudo-perplexity", _number(results, "bert perplexity", "relative_difference")))
     return _markdown(("on", "what", "difference"), rows or [("cpu", "everything", NOT_RUN)])
 
@@ -102,13 +103,17 @@ def _rows(results: dict):
         theirs = f"{family} distil paper sentences", "real_tokens_per_second"
         yield _pair(results, f"{name}, distillation, sentences, float32: real tokens/s", theirs,
                     (f"{family} distil ours sentences float32", theirs[1]))
-        yield _pair(results, f"{name}, distillation, sentences, vocabulary trimmed first: real tokens/s", theirs,
-                    (f"{family} distil ours sentences trimmed first", theirs[1]))
+        for unit, key, down in (("real tokens/s", theirs[1], False), ("peak memory (GiB)", "peak_gib", True)):
+            yield _pair(results, f"{name}, distillation, sentences, vocabulary trimmed first: {unit}", (theirs[0], key),
+                        (f"{family} distil ours sentences trimmed first", key), down=down)
         for counting in ("count", "documents"):
             yield _pair(results, f"{name}, tokens counted ({counting}): MB/s", (f"{family} trimming", counting, "paper_mb_per_second"),
                         (f"{family} trimming", counting, "mb_per_second"))
         parts = [_number(results, f"{family} trimming", part) for part in ("tokenizer_seconds", "model_seconds")]
         yield f"{name}, tokenizer trimmed, model trimmed, after counting: s", "", ", ".join(dict.fromkeys(parts)), ""
+    for precision in ("float32", "auto"):
+        yield _pair(results, f"mBERT, importance of neurons, {precision}: s a sentence", ("bert importance", "seconds", "paper"),
+                    ("bert importance", "seconds", precision), down=True)
     for precision in ("float32", "auto"):
         yield _pair(results, f"mBERT, pseudo-perplexity, {precision}: s", ("bert perplexity", "measured", "paper", "seconds"),
                     ("bert perplexity", "measured", precision, "seconds"), down=True)

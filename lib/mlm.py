@@ -15,10 +15,6 @@ from lib.params import SIZES, check_choice, check_keys, check_value
 class MlmTrainer(training.MaskedTrainer):
     """Minimises the MLM loss."""
 
-    def __init__(self, model, *given, **named):
-        super().__init__(model, *given, **named)
-        training.lookup(model, sparse=True)
-
     def loss(self, model, batch):
         return {"loss": training.mlm_loss(model, batch)}
 

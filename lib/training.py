@@ -65,16 +65,6 @@ def release() -> None:
         ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
-def lookup(model, sparse: bool) -> None:
-    """Let the gradient of the embedding lookup hold the rows that were read (`sparse`) or all, most of them zero.
-
-    The sum with the readout's gradient, which has all rows, is the same; so this is for weights tied to it and a loss that reads it.
-    Only on a CPU, which spends a seventh of a distillation step of mBERT's size on adding zeros.
-    """
-    embeddings = model.get_input_embeddings()
-    embeddings.sparse = sparse and device().type == "cpu" and embeddings.weight is models.readout(model)[0]
-
-
 def encode(sentences: list[str], tokenizer, max_length: int) -> list[list[int]]:
     """Token ids of each sentence with special tokens, cut at `max_length` tokens.
 
@@ -152,7 +142,7 @@ def mlm_loss(model, batch: dict, hidden: torch.Tensor | None = None) -> torch.Te
     hidden = models.hidden_states(model, batch) if hidden is None else hidden
     chosen = batch["labels"] != -100
     if not chosen.any():
-        return models.logits(model, hidden[:1, 0]).sum() * 0  # zero, with a gradient of every weight
+        return hidden.sum() * 0
     return nn.functional.cross_entropy(models.logits(model, hidden[chosen]).float(), batch["labels"][chosen])
 
 
@@ -355,7 +345,6 @@ def fit(trainer: MaskedTrainer) -> dict:
     if not Path(trainer.state.best_model_checkpoint or folder).exists():
         raise StudyError(f"{trainer.state.best_model_checkpoint}, the best checkpoint, was removed while the training ran; run it again")
     trainer.model.eval().to("cpu")
-    lookup(trainer.model, sparse=False)
     log = [entry for entry in trainer.state.log_history if "loss" in entry or "eval_loss" in entry]
     names = {"eval_loss": "dev_mlm_loss", "eval_mlm_accuracy": "dev_mlm_accuracy"}
     history = [{names.get(key, key): value for key, value in entry.items() if key not in ("seconds", "epoch")} for entry in log]

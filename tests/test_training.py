@@ -416,40 +416,6 @@ def test_nothing_masked_is_no_score():
         training.score_mlm(toys.model("bert"), [batch | {"labels": torch.full_like(batch["labels"], -100)}])
 
 
-@both
-def test_rows_read_alone_give_the_same_gradients(family):
-    """With gradients of the rows that were read, against the library's loss and gradients of all rows."""
-    batch, found = toys.batch(family), []
-    for sparse in (False, True):
-        model = toys.model(family)
-        training.lookup(model, sparse=sparse)
-        assert model.get_input_embeddings().sparse is sparse
-        (training.mlm_loss(model, batch) if sparse else model(**batch).loss).backward()
-        found.append({name: weight.grad for name, weight in model.named_parameters() if weight.grad is not None})
-    assert found[0].keys() == found[1].keys() and all(grad.layout == torch.strided for grad in found[1].values())
-    for name, grad in found[0].items():
-        assert torch.allclose(grad, found[1][name], rtol=1e-4, atol=1e-7), name
-
-
-@both
-def test_embeddings_of_their_own_and_batches_without_a_mask_keep_whole_gradients(family):
-    apart = toys.model(family, tie_word_embeddings=False)
-    training.lookup(apart, sparse=True)
-    assert not apart.get_input_embeddings().sparse
-    model, batch = toys.model(family), toys.batch(family)
-    training.lookup(model, sparse=True)
-    training.mlm_loss(model, batch | {"labels": torch.full_like(batch["labels"], -100)}).backward()
-    grad = model.get_input_embeddings().weight.grad
-    assert grad.layout == torch.strided and not grad.any()
-
-
-def test_a_trained_model_looks_up_as_the_library_does(tmp_path):
-    work, model = trainer("bert", tmp_path)
-    assert model.get_input_embeddings().sparse
-    training.fit(work)
-    assert not model.get_input_embeddings().sparse
-
-
 def test_plain_attention_up_to_256_tokens_in_bfloat16(monkeypatch):
     for precision, length, chosen in (("bfloat16", 256, "eager"), ("bfloat16", 257, "sdpa"), ("float32", 64, "sdpa")):
         model = toys.model("bert")
