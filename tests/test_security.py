@@ -21,6 +21,7 @@ MODULES = ("pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "ctyp
 CALLS = ("eval", "exec", "compile", "__import__", "os.system", "os.popen", "torch.load", "torch.save", "torch.hub.load", "numpy.load",
          "np.load", "yaml.unsafe_load", "yaml.full_load", "yaml.load_all", "pandas.read_pickle", "importlib.import_module", "input")
 ALLOWED = {  # file -> what it may call all the same, and why
+    "lib/training.py": {"ctypes": "asks the C library to give free memory back"},
     "tests/test_plan.py": {"exec": "runs the parameters cells of this repository's notebooks"},
     "tests/test_security.py": {"pickle": "makes the malicious files", "torch.save": "makes the malicious files"},
 }
