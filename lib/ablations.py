@@ -17,20 +17,20 @@ from lib.errors import StudyError
 from lib.metrics import mean_and_deviation
 
 MEASURES = {"mlm_loss": "MLM loss on held-out text (nats)", "bits_per_character": "pseudo-perplexity (bits a character)"}  # lower is better
-CUTS = ("layers", "ffn", "hidden", "vocabulary")
 PLAIN, ADAPTED = "plain", "adapted"
 _KEYS = ["language", "teacher", "step", "value", "what"]
 _COLUMNS = ["id", "model", "language", "teacher", "step", "what", "seed", "score", "low", "high", "parameters", "compression_rate",
-            "hidden_size", "vocab_size", "settings", "changed"]
+            "hidden_size", "vocab_size", "paired", "settings", "changed"]
 
 
 def scores(runs: pandas.DataFrame, study: str) -> pandas.DataFrame:
     """One row a score of a finished run of the study's teachers and languages; `runs` is what `records.load` returns.
 
     `what`: the task, scored in percent by its measure, or a key of MEASURES; `low`, `high`: the interval over test examples, where
-    the record has one. `step`: of the model that was scored. `settings`: everything the model and the score were made with, by
-    names such as layers.layer_choice; `changed`: those that are not the study's own. Where no record has the study's own value of a
-    setting (the study file was changed since), the most frequent value counts as its own. Records of other steps are passed over.
+    the record has one; `paired`: the same of the difference to other runs on the same examples, by their ids. `step`: of the model that
+    was scored. `settings`: everything the model and the score were made with, by names such as layers.layer_choice; `changed`: those
+    that are not the study's own. Where no record has the study's own value of a setting (the study file was changed since), the most
+    frequent value counts as its own. Records of other steps are passed over.
     """
     rows = [row for record in runs.to_dict("records") for row in _rows(record)]
     of_study = {(pair["teacher"], language) for pair in studies.study(study).pairs for language in pair["languages"]}
@@ -83,6 +83,23 @@ def sweep(scores: pandas.DataFrame, setting: str, at: str | list[str], what: lis
     return compare(part[part.groupby(alone)["value"].transform("nunique") > 1], bool(whole))
 
 
+def drops(scores: pandas.DataFrame, setting: str = "") -> pandas.DataFrame:
+    """What the whole chain costs: each finished student beside the adapted teacher of its own chain, in the rows of `sweep`.
+
+    Without a `setting`, the study's own chains, `value` empty. With one, all that differ in it alone, languages that have one value
+    only left out: `difference` is then to the teacher that shares the value, not to the study's own.
+    """
+    ends = scores[scores["step"].isin(["adapt", studies.STEPS[-1]]) & scores["what"].isin([*studies.TASKS, "mlm_loss"])]
+    ends = ends[numpy.array([not set(changed) - {setting} and (not setting or setting in settings)
+                             for changed, settings in zip(ends["changed"], ends["settings"], strict=True)], dtype=bool)]
+    ends = ends.assign(value=[settings.get(setting, "") for settings in ends["settings"]], reference=ends["step"] == "adapt",
+                       own=[not changed for changed in ends["changed"]])
+    values = sorted(dict.fromkeys(ends["value"]), key=lambda value: rank(setting, value))
+    found = pandas.concat([compare(ends[ends["value"] == value], across=True) for value in values] or [compare(ends)])
+    found = found[(found["step"] != "adapt") & found["difference"].notna()].reset_index(drop=True)
+    return found[found.groupby(["language", "teacher"])["value"].transform("nunique") > 1] if setting else found
+
+
 def compare(part: pandas.DataFrame, across: bool = False) -> pandas.DataFrame:
     """What `sweep` returns, of scores that have a `value` and say whether they are `own` and the `reference`.
 
@@ -129,13 +146,14 @@ def _rows(record: dict) -> list[dict]:
               "model": record.get("model.id"), "step": record.get("model.step"), "low": math.nan, "high": math.nan,
               "parameters": record.get("model.parameters"), "compression_rate": record.get("model.compression_rate"),
               "hidden_size": record.get("model.config.hidden_size"),
-              "vocab_size": record.get("model.config.vocab_size"), "chain": _listed(record.get("chain"))}
+              "vocab_size": record.get("model.config.vocab_size"), "chain": _listed(record.get("chain")), "paired": {}}
     if step == "finetune":
         metric = params.fact("tasks", record["task"])["metric"]
         if pandas.isna(record.get(f"scores.{metric}")):
             raise StudyError(f"the record {record['id']} has no {metric}, by which {record['task']} is judged: run it again")
         low, high = _listed(record.get("interval")) or (math.nan, math.nan)
-        found = {record["task"]: {"score": 100 * record[f"scores.{metric}"], "low": 100 * low, "high": 100 * high}}
+        found = {record["task"]: {"score": 100 * record[f"scores.{metric}"], "low": 100 * low, "high": 100 * high,
+                                  "paired": _paired(record)}}
     elif step in (*studies.STEPS, "perplexity"):
         name = "bits_per_character" if step == "perplexity" else "mlm_loss"
         found = {name: {"score": record.get(f"scores.{name}")}}
@@ -143,13 +161,20 @@ def _rows(record: dict) -> list[dict]:
         return []
     settings = {key.removeprefix("settings."): value for key, value in record.items()
                 if key.startswith("settings.") and not _missing(value)}
+    settings = _left_out(settings) | settings
     return [shared | {"what": what, "settings": dict(settings)} | numbers for what, numbers in found.items()
             if not _missing(numbers["score"]) and not _missing(shared["language"])]
 
 
+def _paired(record: dict) -> dict:
+    """Id of another run -> the ends of the interval of this one's score minus that one's, in percent."""
+    found = {name.removesuffix(".to"): to for name, to in record.items() if name.startswith("paired.") and name.endswith(".to")}
+    return {to: tuple(100 * end for end in record[f"{name}.interval"]) for name, to in found.items() if not _missing(to)}
+
+
 def _way(steps: list[str]) -> dict:
     """How a model came about, as two settings."""
-    cuts = [step for step in steps if step in CUTS]
+    cuts = [step for step in steps if step in studies.CUTS]
     return {"teacher": ADAPTED if "adapt" in steps or not cuts else PLAIN, "order": " > ".join(cuts)}
 
 
@@ -160,7 +185,13 @@ def _own(study: str, language: str, teacher: str, what: str) -> dict:
     if what in studies.TASKS and what in studies.study(study).tasks:
         runs.append(studies.scoring(chain[-1], language, what, 1))
     own = {f"{run.step}.{key}": value for run in runs for key, value in run.settings.items()}
-    return own | _way([run.step for run in chain])
+    return _left_out(own) | own | _way([run.step for run in chain])
+
+
+def _left_out(settings: dict) -> dict:
+    """The optional settings of the steps that `settings` names, at what leaving them out means."""
+    steps = {name.partition(".")[0] for name in settings}
+    return {f"{step}.{key}": value for step, names in studies.OPTIONAL.items() if step in steps for key, value in names.items()}
 
 
 def _on_the_way(order: str, own: str) -> str:

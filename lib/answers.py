@@ -22,8 +22,10 @@ def keep(run: Run, gold: Sequence, predictions: Sequence) -> None:
 def paired(run: Run) -> dict:
     """The score of a task run minus that of what it is judged against: name -> `to` (an id), `difference`, `interval`; from -1 to 1.
 
-    Judged against are the adapted teacher of the study's main chain, trained on the task in the same way, and the study's baselines.
-    Left out is what has kept no answers or answered other examples; of runs that train no task everything is.
+    Judged against are, trained on the task in the same way, the adapted teacher of the study's main chain (`adapted teacher`), of a
+    variant the main chain's model of the same step (`study's own`), the model before the last cut (`before the cut`); and the study's
+    baselines. What one id would say twice is said once. Left out is what has kept no answers or answered other examples; of runs
+    that train no task everything is.
     """
     ours = _read(run)
     if run.step != "finetune" or ours is None:
@@ -41,7 +43,13 @@ def paired(run: Run) -> dict:
 def _references(run: Run) -> dict[str, Run]:
     """Name -> run of what the task run is judged against."""
     steps = {each.step: each for each in studies.chain(run.study, run.language, run.teacher)}
-    found = {"adapted teacher": replace(run, parent=steps["adapt"])} if "adapt" in steps else {}
+    models = {"adapted teacher": steps.get("adapt"), "study's own": steps.get(run.parent.step),
+              "before the cut": run.parent.parent if run.parent.step in studies.CUTS else None}
+    found: dict[str, Run] = {}
+    for name, model in models.items():
+        other = replace(run, parent=model) if model else None
+        if other and other.id not in {each.id for each in found.values()}:
+            found[name] = other
     limit = {"finetune": {"train_limit": run.settings["train_limit"]}}
     found |= {kind: studies.baseline(run.study, run.language, run.task, kind, run.teacher, limit)
               for kind in studies.study(run.study).baselines}

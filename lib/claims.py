@@ -8,11 +8,12 @@ of what the paper prefers minus that of the alternative. The effect has a 95 % i
 - tables.NOT_RUN: a run that the claim is about is missing, or is of a task that the adapted teacher has not learned: where the study
   has the baseline of the most frequent answer, a task whose interval for that teacher reaches down to it is left out of everything.
 
-The variance of a mean score is that of the seeds, divided by their number, plus that over test examples (the bootstrap interval in
-the record), which more seeds on one test set do not reduce. The seed variance is pooled over all models of a task that were
-trained with two seeds or more; where none was, it is left out, and `seeds` says 1. Differences add the variances of both
-sides, as if they had different test sets: they share one, so the interval is rather too wide. Only the seed of task training
-varies; chains were made once, so what another seed of a distillation would give is in no interval.
+The variance of a difference between two models on a task is that of the seeds, of both sides, each divided by the number of its seeds,
+plus that over test examples, which more seeds on one test set do not reduce. The seed variance is pooled over all models of a task
+that were trained with two seeds or more; where none was, it is left out, and `seeds` says 1. The variance over test examples is that
+of the paired bootstrap, in which both sides answer the same drawn examples (mean over the seeds that have one); of two runs that no
+record compares, the variances of both are added, as if their test sets were different ones, which is rather too much. Only the seed
+of task training varies; chains were made once, so what another seed of a distillation would give is in no interval.
 Drops are percentage points; the paper does not say whether its are points or shares.
 """
 
@@ -99,7 +100,7 @@ def table(judged: pandas.DataFrame) -> pandas.DataFrame:
 
 
 def _cells(scores: pandas.DataFrame) -> dict:
-    """(language, teacher) -> (step, what, changed settings) -> mean, variance, number of runs, sizes."""
+    """(language, teacher) -> (step, what, changed settings) -> mean, its variances over seeds and test examples, runs, sizes."""
     tasks = scores[scores["what"].isin(params.facts("tasks"))].copy()
     tasks["changed"] = [tuple(sorted(changed.items())) for changed in tasks["changed"]]
     grouped = [(key, part["score"], part) for key, part in tasks.groupby(["language", "teacher", "step", "what", "changed"])]
@@ -110,11 +111,24 @@ def _cells(scores: pandas.DataFrame) -> dict:
         spread[what] = sum(((values - values.mean()) ** 2).sum() for values in several) / free if free else 0.0
     cells: dict = {}
     for (language, teacher, step, what, changed), values, part in grouped:
-        test = ((part["high"] - part["low"]) / (2 * 1.96)).mean()
         cells.setdefault((language, teacher), {})[step, what, changed] = {
-            "mean": values.mean(), "variance": spread[what] / len(values) + (0.0 if math.isnan(test) else test**2), "runs": len(values),
+            "mean": values.mean(), "seeds": spread[what] / len(values), "test": _variance(zip(part["low"], part["high"], strict=True)),
+            "paired": {(own, other): ends for own, to in zip(part["id"], part["paired"], strict=True) for other, ends in to.items()},
+            "ids": set(part["id"]), "runs": len(values),
             "vocab_size": part["vocab_size"].iloc[0], "hidden_size": part["hidden_size"].iloc[0]}
     return cells
+
+
+def _variance(ends) -> float:
+    """Variance over test examples from 95 % intervals, of which those of all seeds say the same thing; 0 where there is none."""
+    halves = [(high - low) / 2 for low, high in ends if not math.isnan(low)]
+    return (sum(halves) / len(halves) / 1.96) ** 2 if halves else 0.0
+
+
+def _between(left: dict, right: dict) -> float:
+    """Variance over test examples of the difference between two cells."""
+    ends = [ends for one, other in ((left, right), (right, left)) for (_, to), ends in one["paired"].items() if to in other["ids"]]
+    return _variance(ends) if ends else left["test"] + right["test"]
 
 
 def _learned(cells: dict, runs: pandas.DataFrame) -> dict:
@@ -126,7 +140,7 @@ def _learned(cells: dict, runs: pandas.DataFrame) -> dict:
     result = {}
     for (language, teacher), own in cells.items():
         blind = {key[1] for key, cell in own.items() if (key[0], key[2]) == ("adapt", ())
-                 and cell["mean"] - 1.96 * math.sqrt(cell["variance"]) <= floor.get((language, key[1]), -math.inf)}
+                 and cell["mean"] - 1.96 * math.sqrt(cell["seeds"] + cell["test"]) <= floor.get((language, key[1]), -math.inf)}
         result[language, teacher] = {key: cell for key, cell in own.items() if key[1] not in blind}
     return result
 
@@ -141,7 +155,7 @@ def _gap(cells: dict, left: tuple, right: tuple, what: str = "") -> Effect | Non
     if not both:
         return None
     value = sum(here[task]["mean"] - there[task]["mean"] for task in both) / len(both)
-    variance = sum(here[task]["variance"] + there[task]["variance"] for task in both) / len(both) ** 2
+    variance = sum(here[task]["seeds"] + there[task]["seeds"] + _between(here[task], there[task]) for task in both) / len(both) ** 2
     return Effect(value, variance, "", 1, sum(here[task]["runs"] + there[task]["runs"] for task in both),
                   min(min(here[task]["runs"], there[task]["runs"]) for task in both))
 

@@ -11,7 +11,8 @@ import argparse
 import json
 import shutil
 import sys
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lib import freshness, kernel, params, paths, records, results, studies
@@ -125,10 +126,10 @@ def make(wanted: list[Job]) -> None:
                 run(each.notebook, each.run.record.with_suffix(".ipynb"), each.parameters)
 
 
-def require(run: Run | None) -> None:
-    """Make sure the model of `run` is there; where it is missing, run the notebooks that make it first."""
-    if run is not None and not _finished(run):
-        missing = [each for each in run.lineage() if not _finished(each)]
+def ready(run: Run) -> Run:
+    """`run`, its clock set to now, when the model that it starts from is there; where that is missing, its notebooks are run first."""
+    missing = [each for each in run.parent.lineage() if not _finished(each)] if run.parent and not _finished(run.parent) else []
+    if missing:
         print(f"{missing[0].id} is missing; running {', '.join(NOTEBOOKS[each.step] for each in missing)} first", flush=True)
         with kernel.warm() as execute:
             for each in missing:
@@ -136,6 +137,7 @@ def require(run: Run | None) -> None:
                     if not _finished(each):
                         work = job(each)
                         execute(work.notebook, each.record.with_suffix(".ipynb"), work.parameters)
+    return replace(run, began=time.monotonic())
 
 
 def collect(study: str, folder: Path, partial: bool = False) -> list[Path]:

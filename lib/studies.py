@@ -18,6 +18,7 @@ from lib.errors import StudyError
 from lib.params import SOURCES, Source, check_choice, check_keys, check_name, check_seed, check_value, fact, facts, read_yaml, root, shown
 
 STEPS = ("pretrain", "adapt", "layers", "ffn", "hidden", "vocabulary")  # the paper's order; a study may change it
+CUTS = STEPS[2:]
 TASKS = ("tc", "sa", "ner", "pos")
 MEASURES = ("perplexity", "lens")  # what is measured on a model without training anything
 BASELINES = ("majority", "ngrams")  # what answers a task without an encoder
@@ -231,15 +232,18 @@ def chain(study_name: str, language: str, teacher: str = "", overrides: dict | N
 
 
 def scoring(model: Run, language: str, task: str, seed: int, overrides: dict | None = None) -> Run:
-    """The run that trains and scores `task` in `language` on the model that `model` makes."""
+    """The run that trains and scores `task` in `language` on the model that `model` makes.
+
+    Of the study, its pair and the overrides the later wins; within each, what is said of the task over what is said of its kind.
+    """
     plan = study(model.study)
     check_choice(task, plan.tasks, f"study {model.study!r}: task")
     overrides = _check_overrides(overrides or {}, STEPS, "overrides")
     pair = next(each for each in plan.pairs if each["teacher"] == model.teacher and language in each["languages"])
     kind = fact("tasks", task)["kind"]
-    changed = _merge(pair["set"].get("finetune", {}), overrides.get("finetune", {}))
-    tune = _merge(plan.tune, changed)
-    settings = {key: value for key, value in tune.items() if key not in ("sequence", "token")} | tune[kind]
+    settings: dict = {}
+    for given in (plan.tune, pair["set"].get("finetune", {}), overrides.get("finetune", {})):
+        settings |= {key: value for key, value in given.items() if key in FINETUNE} | given.get(kind, {}) | given.get(task, {})
     if kind == "token" or settings.get("pooling") == OPTIONAL["finetune"]["pooling"]:
         settings.pop("pooling", None)
     width = next((run.settings["hidden_size"] for run in reversed(model.lineage()) if run.step == "hidden"),
@@ -340,11 +344,11 @@ def _check(step: str, given: dict, say: str, complete: bool) -> dict:
 
 
 def _check_tune(given: dict, say: str, complete: bool) -> dict:
-    known = set(FINETUNE) | {"sequence", "token"}
-    check_keys(given, known, set(OPTIONAL["finetune"]) if complete else known, say)
+    known = {*FINETUNE, "sequence", "token", *TASKS}
+    check_keys(given, known, {*OPTIONAL["finetune"], *TASKS} if complete else known, say)
     result = {key: _checked(FINETUNE, key, value, say) for key, value in given.items() if key in FINETUNE}
     for kind in given.keys() - FINETUNE.keys():
-        check_keys(given[kind], set(_TUNE), set() if complete else set(_TUNE), f"{say}: {kind}")
+        check_keys(given[kind], set(_TUNE), set() if complete and kind not in TASKS else set(_TUNE), f"{say}: {kind}")
         result[kind] = {key: _checked(_TUNE, key, value, f"{say}: {kind}") for key, value in given[kind].items()}
     return result
 
@@ -406,11 +410,6 @@ def _check_sizes(facts_of_teacher: dict, settings: dict) -> None:
                              "more")
     if "hidden" in settings and {"num_attention_heads", "hidden_size"} <= set(of):
         check_hidden_size(of["num_attention_heads"], of["hidden_size"], settings["hidden"]["hidden_size"])
-
-
-def _merge(under: dict, over: dict) -> dict:
-    return under | {key: _merge(under[key], value) if isinstance(value, dict) and isinstance(under.get(key), dict) else value
-                    for key, value in over.items()}
 
 
 def _digest(value) -> str:

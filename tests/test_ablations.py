@@ -85,6 +85,13 @@ def test_a_setting_the_study_no_longer_has_is_not_a_change():
     assert found["changed"].tolist() == [{}, {}, {"layers.layer_choice": "random"}]
 
 
+def test_an_optional_setting_left_out_is_its_default_and_given_it_is_a_change():
+    found = ablations.scores(frame([record("adapt", "tc"), record("adapt", "tc", score=0.4, changed={"adapt.sentences": 5}),
+                                    record("adapt", "tc", 2, changed={"finetune.pooling": "mean"})]), "toy")
+    assert found["changed"].tolist() == [{}, {"adapt.sentences": 5}, {"finetune.pooling": "mean"}]
+    assert ablations.sweep(found, "adapt.sentences", at="adapt").set_index("value")["difference"].to_dict() == pytest.approx({0: 0, 5: -10})
+
+
 def test_a_sweep_takes_one_change_at_a_time_and_pairs_by_seed():
     own, random = {1: 0.80, 2: 0.84, 3: 0.79}, {2: 0.70, 3: 0.74, 4: 0.10}
     entries = [record("layers", "tc", seed, score) for seed, score in own.items()]
@@ -115,6 +122,24 @@ def test_the_model_before_the_cut_is_the_value_that_cuts_nothing():
     swept = ablations.sweep(ablations.scores(frame(entries), "toy"), "vocabulary.kept_tokens", at="vocabulary", whole="hidden")
     assert dict(zip(swept["value"], swept["difference"], strict=True)) == pytest.approx({4000: 0, 500: -10, 100: -30})
     assert swept.set_index("value")["own"].to_dict() == {4000: False, 500: True, 100: False}
+
+
+def test_a_drop_is_to_the_teacher_of_the_same_chain():
+    """The teacher that read less scores less itself; the drop is from there."""
+    less = {"adapt.sentences": 5}
+    entries = [record("adapt", "tc", 1, 0.8), record("vocabulary", "tc", 1, 0.7), record("layers", "tc", 1, 0.1),
+               record("adapt", "tc", 1, 0.6, changed=less), record("vocabulary", "tc", 1, 0.3, changed=less),
+               record("vocabulary", "tc", 1, 0.2, changed=less | {"hidden.hidden_size": 24}),
+               record("adapt", "pos", 1, 0.9, language="slk"), record("vocabulary", "pos", 1, 0.5, language="slk"),
+               record("adapt", score=3.0), record("vocabulary", score=3.5)]
+    scores = ablations.scores(frame(entries), "toy")
+    own = ablations.drops(scores).set_index(["language", "what"])["difference"].to_dict()
+    assert own == pytest.approx({("mlt", "tc"): -10, ("mlt", "mlm_loss"): 0.5, ("slk", "pos"): -40})
+    swept = ablations.drops(scores, "adapt.sentences")
+    assert swept[["language", "what", "value", "own"]].to_numpy().tolist() == [["mlt", "tc", 0, True], ["mlt", "mlm_loss", 0, True],
+                                                                              ["mlt", "tc", 5, False]]
+    assert swept["difference"].tolist() == pytest.approx([-10, 0.5, -30]) and swept["step"].eq("vocabulary").all()
+    assert ablations.drops(scores[:0]).empty and ablations.drops(scores[:0], "adapt.sentences").empty
 
 
 def test_orders_are_compared_after_the_last_cut_whatever_it_was():

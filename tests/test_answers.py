@@ -55,6 +55,18 @@ def test_a_variant_is_compared_with_the_adapted_teacher_of_the_main_chain():
     assert answers.paired(run)["adapted teacher"]["to"] == scored("adapt").id
 
 
+def test_a_variant_is_compared_with_the_studys_own_model_and_a_cut_with_what_it_cut():
+    variant = {"overrides": {"layers": {"layer_choice": "first_k"}}}
+    names = {"adapted teacher": scored("adapt"), "study's own": scored("ffn"), "before the cut": scored("layers", **variant)}
+    for each in (scored("ffn", **variant), *names.values(), scored("hidden"), scored("vocabulary")):
+        answers.keep(each, GOLD, WORSE)
+    found = answers.paired(scored("ffn", **variant))
+    assert {name: gap["to"] for name, gap in found.items()} == {name: run.id for name, run in names.items()}
+    assert {name: gap["to"] for name, gap in answers.paired(scored("vocabulary")).items()} == {
+        "adapted teacher": scored("adapt").id, "before the cut": scored("hidden").id}
+    assert set(answers.paired(scored("layers", **variant))) == {"adapted teacher"}  # which is also what was cut; no own layers were scored
+
+
 def test_collected_records_hold_the_interval_and_no_label(tmp_path):
     run, teacher = scored("vocabulary"), scored("adapt")
     for each, given in ((run, WORSE), (teacher, GOLD)):

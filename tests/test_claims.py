@@ -61,6 +61,20 @@ def test_the_interval_joins_seeds_and_test_sentences():
     assert row["high"] - row["low"] == pytest.approx(2 * half)
 
 
+def test_what_a_record_compares_on_the_same_sentences_needs_no_two_test_sets():
+    """Paired, of either side's records: the mean half width over the seeds that have one takes the place of both sides' own."""
+    svd = {"hidden.hidden_start": "svd"}
+    entries = scored("hidden", {"tc": 0.8}, width=0.4, spread=0.0) + scored("hidden", {"tc": 0.7}, width=0.4, spread=0.0, changed=svd)
+    wide = judged(entries, "truncation_beats_svd")
+    for entry, width in zip(entries[2:], (0.02, 0.04), strict=True):
+        own = next(each["id"] for each in entries[:2] if each["seed"] == entry["seed"])
+        entry["paired"] = {"study's own": {"to": own, "difference": -0.1, "interval": [-0.1 - width / 2, -0.1 + width / 2]},
+                           "majority": {"to": "guess", "difference": 0.5, "interval": [0.0, 1.0]}}
+    narrow = judged(entries, "truncation_beats_svd")
+    assert wide["high"] - wide["low"] == pytest.approx(40 * math.sqrt(2)) and narrow["high"] - narrow["low"] == pytest.approx(3)
+    assert (wide["verdict"], narrow["verdict"]) == (UNSEEN, HOLDS)
+
+
 def test_without_a_second_seed_the_interval_holds_the_test_sentences_only():
     entries = scored("hidden", {"tc": 0.8}, seeds=(1,)) + scored("hidden", {"tc": 0.5}, seeds=(1,), changed={"hidden.hidden_start": "svd"})
     row = judged(entries, "truncation_beats_svd")

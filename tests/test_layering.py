@@ -16,7 +16,9 @@ FLOORS = (
      "logit_lens", "cards", "answers", "leaks"),
     ("tables", "plots", "ablation_plots", "ablations", "results", "freshness"),
     ("ablation_tables",),
+    ("floors",),
     ("plan", "claims", "gallery"),
+    ("repeat",),
 )
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 MODULES = sorted(file.stem for file in (paths.ROOT / "lib").glob("*.py") if file.stem != "__init__")

@@ -172,6 +172,15 @@ def test_what_the_head_reads_is_a_setting_of_texts_alone():
     assert all(job.parameters["overrides"] == {"finetune": {"pooling": "first"}} for job in former)
 
 
+def test_a_job_says_what_its_task_changes_so_that_the_notebook_makes_the_same_run():
+    own = toys.changed(toys.STUDY, "finetune.tc", {"epochs": 9})
+    toys.write_study(own | {"variants": [{"set": {"finetune": {"sequence": {"epochs": 4}}}, "score": ["adapt"], "seeds": [1]}]})
+    for job in plan.jobs("toy"):
+        if job.run.step == "finetune":
+            assert studies.resolve("finetune", of_notebook(job)) == job.run, job.run.id
+    assert {job.run.settings["epochs"] for job in plan.jobs("toy") if job.run.task == "tc"} == {9, 4}
+
+
 def test_the_seeds_of_a_study_reach_its_jobs():
     toys.write_study(toys.changed(toys.STUDY, "seeds", {"chain": 8, "tasks": [4]}))
     assert {job.run.seed for job in plan.jobs("toy")} == {4, 8}
@@ -219,14 +228,20 @@ def test_what_is_missing_is_made_first_and_only_that(executed):
     chain = studies.chain("toy", "mlt")
     for run in chain[:2]:
         finish(run, 1.0)
-    plan.require(chain[3])
+    plan.ready(chain[4])
     assert executed == chain[2:4]
-    plan.require(chain[3])
-    plan.require(None)
+    plan.ready(chain[4])
+    plan.ready(chain[0])
     assert executed == chain[2:4]
     (chain[3].folder / "config.json").unlink()  # a record without its model
-    plan.require(chain[3])
+    plan.ready(chain[4])
     assert executed == chain[2:4] + [chain[3]]
+
+
+def test_the_seconds_of_a_run_do_not_hold_those_of_the_runs_before(executed):
+    run = studies.chain("toy", "mlt")[1]
+    waited = plan.ready(run)
+    assert waited == run and waited.began > run.began and executed == [run.parent]
 
 
 def test_a_study_is_made_once_and_again_from_where_a_model_is_newer(executed, capsys):

@@ -190,6 +190,20 @@ def test_a_pairs_own_settings_of_scoring():
     assert (run.settings["epochs"], run.settings["batch_size"], run.settings["reduction_factor"]) == (7, 3, 2)
 
 
+def test_a_tasks_own_settings_stand_over_those_of_its_kind_where_both_are_said():
+    toys.write_study(toys.changed(toys.STUDY, "finetune.tc", {"epochs": 9, "learning_rate": 0.5}))
+    model = studies.chain("toy", "mlt")[-1]
+    usual = studies.scoring(model, "mlt", "tc", 1)
+    assert (usual.settings["epochs"], usual.settings["learning_rate"], usual.settings["batch_size"]) == (9, 0.5, 4)
+    assert "tc" not in usual.settings and studies.scoring(model, "mlt", "pos", 1).settings["epochs"] == 3
+    later = {"finetune": {"sequence": {"epochs": 1, "batch_size": 2}, "tc": {"batch_size": 3}}}
+    run = studies.scoring(model, "mlt", "tc", 1, later)
+    assert (run.settings["epochs"], run.settings["learning_rate"], run.settings["batch_size"]) == (1, 0.5, 3)
+    toys.write_study(toys.changed(toys.STUDY, "finetune.tc", {"epoch": 9}))
+    with pytest.raises(StudyError, match="epoch"):
+        studies.study("toy")
+
+
 def test_runs_of_baselines():
     run = studies.baseline("toy", "mlt", "pos", "ngrams")
     assert (run.step, run.task, run.parent, run.teacher, run.seed) == ("baseline", "pos", None, None, None) and run.lineage() == [run]

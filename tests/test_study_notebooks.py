@@ -12,7 +12,8 @@ import time
 import pytest
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
-from lib import baselines, metrics, paths, plan, records, studies, tasks
+from lib import baselines, metrics, paths, plan, records, repeat, studies, tasks
+from lib.errors import StudyError
 from lib.params import Source
 
 TINY = {step: {"steps": 6, "batch_size": 4} for step in ("pretrain", "adapt", "layers", "hidden")}
@@ -84,6 +85,27 @@ def test_same_settings_give_the_same_record(chain, monkeypatch):
     plan.make(wanted)
     for old, each in zip(before, wanted, strict=True):
         assert records.lasting(json.loads(each.run.record.read_text(encoding="utf-8"))) == records.lasting(old)
+
+
+def test_a_run_repeated_elsewhere_is_compared_and_touches_nothing(chain, monkeypatch, tmp_path):
+    """Equal to its own record; a number changed there is named; the card of the scored model stays as it was."""
+    folder, scored = chain
+    monkeypatch.setenv("STUDY_DATA", str(folder))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    card, kept = (scored.parent.folder / "README.md").read_bytes(), scored.record.read_text(encoding="utf-8")
+    assert repeat.repeat(plan.job(scored)) == [] and os.environ["STUDY_DATA"] == str(folder)
+    changed = json.loads(kept) | {"paired": {"ngrams": {"difference": 0.1}}}
+    changed["scores"]["span_f1"] = 2.0
+    try:
+        scored.record.rename(tmp_path / scored.record.name)
+        with pytest.raises(StudyError, match="no record"):
+            repeat.repeat(plan.job(scored))
+        (tmp_path / scored.record.name).write_text(json.dumps(changed))
+        (said,) = repeat.repeat(plan.job(scored), tmp_path)
+    finally:
+        scored.record.write_text(kept, encoding="utf-8")
+    assert said == f"scores.span_f1: 2.0 then, {json.loads(kept)['scores']['span_f1']} now"
+    assert (scored.parent.folder / "README.md").read_bytes() == card and not list((folder / "repeat").iterdir())
 
 
 def test_a_kill_loses_nothing_and_changes_nothing(chain, tmp_path, monkeypatch):
