@@ -5,8 +5,9 @@ of what the paper prefers minus that of the alternative. The effect has a 95 % i
 
 - HOLDS: the interval lies above 0. FAILS: it lies below 0.
 - UNSEEN: it covers 0, or there is only one pair to compare and nothing to take an interval from.
-- tables.NOT_RUN: a run that the claim is about is missing, or is of a task that the adapted teacher has not learned: where the study
-  has the baseline of the most frequent answer, a task whose interval for that teacher reaches down to it is left out of everything.
+- UNLEARNED: the claim is about a task that the adapted teacher has not learned: where the study has the baseline of the most frequent
+  answer, a task whose interval for that teacher reaches down to it is left out of everything.
+- tables.NOT_RUN: a run that the claim is about is missing.
 
 The variance of a difference between two models on a task is that of the seeds, of both sides, each divided by the number of its seeds,
 plus that over test examples, which more seeds on one test set do not reduce. The seed variance is pooled over all models of a task
@@ -25,7 +26,7 @@ import pandas
 from lib import ablation_tables, ablations, params, tables
 from lib.tables import NOT_RUN
 
-HOLDS, FAILS, UNSEEN = "holds", "does not hold", "cannot be seen at this size"
+HOLDS, FAILS, UNSEEN, UNLEARNED = "holds", "does not hold", "cannot be seen at this size", "not learned by the teacher"
 MARGIN = 1.0  # points: a drop below this is "costs nothing"
 SMALL_SHARE, THIRD = 10000 / 119547, 40000 / 119547  # of mBERT's vocabulary: what 10k and 40k are for a teacher of another size
 _POINTS = "points"
@@ -63,16 +64,8 @@ def judge(scores: pandas.DataFrame, runs: pandas.DataFrame) -> pandas.DataFrame:
 
     `scores` is what `ablations.scores` makes of `runs`. `groups` counts the pairs of language and teacher behind a number.
     """
-    cells = _learned(_cells(scores), runs)
-    found = {"size_removed": _size_removed(scores), "drop_moderate": _drop(cells, "moderate"), "drop_maximum": _drop(cells, "maximum"),
-             "text_shrinks_drop": _text(cells), "pos_robust": _task(cells, "pos", -1), "ner_sensitive": _task(cells, "ner", 1),
-             "maltese_ner_worst": _worst(cells, "mlt", "ner"), "mse_faster": _faster(runs, scores),
-             "mse_better": _against(cells, "layers", "layers.distillation_loss", "kl", "MSE", "KL"),
-             "teacher_weights": _against(cells, "layers", "layers.layer_choice", "random", "teacher's layers", "random"),
-             "adapted_beats_plain": _against(cells, "vocabulary", "teacher", ablations.PLAIN, "adapted", "plain"),
-             "truncation_beats_svd": _against(cells, "hidden", "hidden.hidden_start", "svd", "truncation", "SVD"),
-             "vocabulary_free": _vocabulary(cells, lambda share: abs(share - THIRD) < THIRD / 3, free=True),
-             "vocabulary_hurts": _vocabulary(cells, lambda share: share < SMALL_SHARE, free=False)}
+    cells = _cells(scores)
+    found, every = (_effects(each, scores, runs) for each in (_learned(cells, runs), cells))
     rows = []
     for row in tables.published("claims").to_dict("records"):
         effect = found[row["key"]]
@@ -81,19 +74,34 @@ def judge(scores: pandas.DataFrame, runs: pandas.DataFrame) -> pandas.DataFrame:
         rows.append({"key": row["key"], "claim": row["claim"], "published": "–".join(limits) + " %" if limits else "in words",
                      "measured": effect.measured if effect else NOT_RUN, "effect": effect.value if effect else math.nan, "low": low,
                      "high": high, "unit": effect.unit if effect else "", "groups": effect.groups if effect else 0,
-                     "runs": effect.runs if effect else 0, "seeds": effect.seeds if effect else 0, "verdict": verdict(effect)})
+                     "runs": effect.runs if effect else 0, "seeds": effect.seeds if effect else 0,
+                     "verdict": verdict(effect) if effect or not every[row["key"]] else UNLEARNED})
     return pandas.DataFrame(rows)
+
+
+def _effects(cells: dict, scores: pandas.DataFrame, runs: pandas.DataFrame) -> dict[str, Effect | None]:
+    """Key of a claim -> its effect, None where a run is missing."""
+    return {"size_removed": _size_removed(scores), "drop_moderate": _drop(cells, "moderate"), "drop_maximum": _drop(cells, "maximum"),
+             "text_shrinks_drop": _text(cells), "pos_robust": _task(cells, "pos", -1), "ner_sensitive": _task(cells, "ner", 1),
+             "maltese_ner_worst": _worst(cells, "mlt", "ner"), "mse_faster": _faster(runs, scores),
+             "mse_better": _against(cells, "layers", "layers.distillation_loss", "kl", "MSE", "KL"),
+             "teacher_weights": _against(cells, "layers", "layers.layer_choice", "random", "teacher's layers", "random"),
+             "adapted_beats_plain": _against(cells, "vocabulary", "teacher", ablations.PLAIN, "adapted", "plain"),
+             "truncation_beats_svd": _against(cells, "hidden", "hidden.hidden_start", "svd", "truncation", "SVD"),
+             "vocabulary_free": _vocabulary(cells, lambda share: abs(share - THIRD) < THIRD / 3, free=True),
+             "vocabulary_hurts": _vocabulary(cells, lambda share: share < SMALL_SHARE, free=False)}
 
 
 def table(judged: pandas.DataFrame) -> pandas.DataFrame:
     """The verdicts as text, ready for `tables.to_markdown`."""
     rows = []
     for row in judged.to_dict("records"):
-        known = row["verdict"] != NOT_RUN
+        known = row["verdict"] not in (NOT_RUN, UNLEARNED)
         ends = "exact" if known and row["low"] == row["high"] else "none" if math.isnan(row["low"]) else \
             f"{_signed(row['low'])} to {_signed(row['high'])}"
-        rows.append({"claim": row["claim"], "published": row["published"], "measured": row["measured"],
-                     "effect": f"{_signed(row['effect'])} {row['unit']}" if known else NOT_RUN, "95 % interval": ends if known else NOT_RUN,
+        rows.append({"claim": row["claim"], "published": row["published"], "measured": row["measured"] if known else row["verdict"],
+                     "effect": f"{_signed(row['effect'])} {row['unit']}" if known else row["verdict"],
+                     "95 % interval": ends if known else row["verdict"],
                      "languages": str(row["groups"] or ""), "runs": str(row["runs"] or ""), "seeds": str(row["seeds"] or ""),
                      "verdict": row["verdict"]})
     return pandas.DataFrame(rows)

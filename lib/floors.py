@@ -13,6 +13,7 @@ from lib import ablation_tables, ablations, params, studies, tables
 MODELS = {"majority": "most frequent answer", "ngrams": "character n-grams", "scratch": "student's shape from scratch",
           "whole": "student, all pieces", "student": "finished student", "adapted": "adapted teacher", "plain": "plain teacher"}
 FLOOR = "ngrams"
+_SHORT = {"ngrams": "n-grams", "whole": "all pieces"}  # on an axis; the others by their keys
 
 
 def rows(scores: pandas.DataFrame, runs: pandas.DataFrame) -> pandas.DataFrame:
@@ -51,7 +52,7 @@ def gaps(rows: pandas.DataFrame) -> pandas.DataFrame:
 
 def points(rows: pandas.DataFrame) -> pandas.DataFrame:
     """`rows` as `ablation_plots.sweep` draws them, the models side by side in the order of MODELS."""
-    laid = rows.assign(value=rows["model"].map(MODELS), own=False, reference=rows["model"] == FLOOR)
+    laid = rows.assign(value=rows["model"].replace(_SHORT), own=True, reference=False)
     for column, order in (("model", list(MODELS)), ("what", studies.TASKS)):
         laid = laid.sort_values(column, key=lambda names, order=order: names.map(order.index), kind="stable")
     return ablation_tables.points(laid)

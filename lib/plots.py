@@ -41,12 +41,12 @@ def size_against_score(cells: pandas.DataFrame, tasks: dict[str, str] | None = N
     columns = len(tasks) if len(teachers) > 1 else min(2, len(tasks))
     rows = -(-len(teachers) * len(tasks) // columns)
     with matplotlib.rc_context(_STYLE):
-        figure, grid = pyplot.subplots(rows, columns, figsize=(4.1 * columns, 3.2 * rows + 0.5), squeeze=False, layout="constrained")
+        figure, grid = pyplot.subplots(rows, columns, figsize=(4.1 * columns, 3.4 * rows + 0.5), squeeze=False, layout="constrained")
         panels = [(teacher, task) for teacher in teachers for task in tasks]
         for axes, (teacher, task) in zip(grid.flat, panels, strict=False):
             part = cells[(cells["teacher"] == teacher) & (cells["task"] == task) & (cells["runs"] > 0)]
             _panel(axes, part, styles)
-            axes.set_title(tasks[task] if len(teachers) == 1 else f"{tasks[task]}, {teacher}", loc="left", pad=44)
+            axes.set_title(tasks[task] if len(teachers) == 1 else f"{tasks[task]}, {teacher}", loc="left", pad=62)
         for axes in grid.flat[len(panels):]:
             axes.set_axis_off()
         handles = [_line(None, [], [], place, names.get(language, {}).get("name", language)) for language, place in styles.items()]

@@ -138,3 +138,12 @@ def test_a_task_the_teacher_has_not_learned_says_nothing():
     guess = record("adapt", "tc", score=0.145) | {"step": "baseline", "id": "guess", "settings": {"baseline": {"kind": "majority"}}}
     assert judged(entries, "drop_maximum")["effect"] == pytest.approx(13 - 10)
     assert judged([*entries, guess], "drop_maximum")["effect"] == pytest.approx(13 - 20)
+
+
+def test_a_claim_about_a_task_that_was_not_learned_is_told_from_one_not_run():
+    entries = [each for language in ("mlt", "slk") for each in scored("adapt", {"ner": 0.2, "pos": 0.8}, language=language)
+               + scored("vocabulary", {"ner": 0.1, "pos": 0.7}, language=language)]
+    guess = record("adapt", "ner", score=0.2) | {"step": "baseline", "id": "guess", "settings": {"baseline": {"kind": "majority"}}}
+    assert judged(entries, "maltese_ner_worst")["verdict"] == UNSEEN
+    assert judged([*entries, guess], "maltese_ner_worst")["verdict"] == claims.UNLEARNED
+    assert judged([*entries, guess], "teacher_weights")["verdict"] == NOT_RUN

@@ -62,6 +62,6 @@ def test_the_tables_say_what_is_not_there():
     assert laid.loc["adapted teacher", "pos"] == "90.0 (1)"
     gaps = floors.gaps(rows).set_index("model")["tc"].to_dict()
     assert gaps == {"finished student": "\N{MINUS SIGN}20.0 (\N{MINUS SIGN}30.0 to +0.0)", "adapted teacher": tables.NOT_AVAILABLE}
-    assert floors.points(rows)["value"].tolist()[:3] == ["most frequent answer", "character n-grams", "finished student"]
+    assert floors.points(rows)["value"].tolist()[:3] == ["majority", "n-grams", "student"]
     empty = floors.rows(ablations.scores(runs[:0], "toy"), runs[:0])
     assert empty.empty and floors.table(empty).empty and floors.gaps(empty).empty
