@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, get_font
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from sklearn.isotonic import isotonic_regression
 
 from lib import params
 from lib.style import COLOURS
@@ -23,6 +24,7 @@ from lib.style import STYLE as _STYLE
 from lib.style import save as save  # what draws also saves
 from lib.style import single as _single
 
+_LABEL_GAP = 0.05  # of a panel's width, between the names of two models
 _STEPS = {"adapt": "teacher", "layers": "layers", "ffn": "FFN", "hidden": "hidden", "vocabulary": "vocabulary"}
 
 
@@ -32,7 +34,7 @@ def size_against_score(cells: pandas.DataFrame, tasks: dict[str, str] | None = N
     `cells` is what `tables.cells` returns; `tasks` maps each task to its panel's title (params/tasks.yaml when not given).
     A line joins the models of the usual chain by size, from the adapted teacher down; bars are one deviation over the runs.
     Hollow markers off the line are the teacher before adaptation and models made or trained with other settings. Panels
-    stand in one row a teacher (one teacher: two columns); a panel without runs says so.
+    stand in one row a teacher (one teacher: two columns); a panel without runs says so. Above it stand the names of the models.
     """
     names = params.facts("languages")
     tasks = tasks or {task: entry["name"] for task, entry in params.facts("tasks").items()}
@@ -52,8 +54,11 @@ def size_against_score(cells: pandas.DataFrame, tasks: dict[str, str] | None = N
         handles = [_line(None, [], [], place, names.get(language, {}).get("name", language)) for language, place in styles.items()]
         hollow = Line2D([], [], linestyle="", marker="o", markerfacecolor="white", color="black",
                                          label="not adapted, or other settings")
+        notes = [hollow]
+        if any(text.get_text().startswith("H ") for axes in grid.flat for text in axes.texts):
+            notes.append(Line2D([], [], linestyle="", label="H hidden size, V vocabulary"))
         if handles:
-            figure.legend(handles=[*handles, hollow], loc="outside lower center", ncols=len(handles) + 1, frameon=False)
+            figure.legend(handles=[*handles, *notes], loc="outside lower center", ncols=len(handles) + len(notes), frameon=False)
         pyplot.close(figure)
     return figure
 
@@ -174,14 +179,32 @@ def _line(axes, sizes, scores, place: int, label: str, deviations=None):
 
 
 def _name_sizes(axes, part: pandas.DataFrame) -> None:
-    """Name the steps above the panel, each over its largest model; the hidden size only where there are several."""
-    several = part[part["step"] == "hidden"]["hidden_size"].nunique() > 1
-    for (step, hidden), sizes in part.groupby(["step", "hidden_size"])["parameters"]:
-        text = f"{_STEPS[step]} {hidden:.0f}" if several and step in ("hidden", "vocabulary") else _STEPS[step]
-        where = sizes.max() / 1e6
+    """Name the models above the panel, each over its largest; sizes only where a step has several, names apart where models are close.
+
+    Vocabularies within 5 % of one another are one: languages differ by the characters that are always kept.
+    """
+    part = part.sort_values("vocab_size")
+    part = part.assign(cut=(part["vocab_size"].pct_change() > 0.05).cumsum())
+    part["cut"] = part["cut"].where(part["step"] == "vocabulary", -1)
+    several = part[part["step"].isin(["hidden", "vocabulary"])]["hidden_size"].nunique() > 1
+    trimmed = part[part["step"] == "vocabulary"]["cut"].nunique() > 1
+    models = []
+    for (step, hidden, _), group in part.groupby(["step", "hidden_size", "cut"]):
+        text = _STEPS[step]
+        if step == "vocabulary" and (several or trimmed):
+            text = f"H {hidden:.0f}, V {group['vocab_size'].max():,.0f}" if several else f"{text} {group['vocab_size'].max():,.0f}"
+        elif step == "hidden" and several:
+            text += f" {hidden:.0f}"
+        models.append((group["parameters"].max() / 1e6, text))
+    models.sort()
+    axes.autoscale_view()
+    ends = axes.transAxes.inverted().transform(axes.transData.transform([(where, 1) for where, _ in models]))[:, 0]
+    gaps = _LABEL_GAP * numpy.arange(len(models))
+    places = isotonic_regression(ends - gaps) + gaps  # the nearest places that are a gap apart
+    for (where, text), end, place in zip(models, ends, places, strict=True):
         axes.axvline(where, color="#BBBBBB", linewidth=0.6, linestyle=(0, (1, 2)), zorder=0)
-        axes.text(where, 1.01, text, transform=axes.get_xaxis_transform(), rotation=60, ha="left", va="bottom", fontsize=7,
-                  rotation_mode="anchor")
+        axes.plot([end, place], [1, 1.04], transform=axes.transAxes, color="#BBBBBB", linewidth=0.6, clip_on=False, zorder=0)
+        axes.text(place, 1.05, text, transform=axes.transAxes, rotation=60, ha="left", va="bottom", fontsize=7, rotation_mode="anchor")
 
 
 def _metric(part: pandas.DataFrame) -> str:

@@ -16,8 +16,8 @@ STEPS = {"pretrain": 17.2e6, "adapt": 17.2e6, "layers": 11.8e6, "hidden": 3.9e6}
 
 def cells(languages=("mlt", "slk", "swh"), teachers=("ours",)):
     """Scored models of each language; part of speech was not run."""
-    rows = [{"language": language, "teacher": teacher, "step": step, "hidden_size": 156, "variant": "", "setup": "", "task": task,
-             "parameters": size, "metric": "macro_f1", "mean": 50.0 + 5 * place - number, "deviation": 1.0, "runs": 3 * (task == "tc")}
+    rows = [{"language": language, "teacher": teacher, "step": step, "hidden_size": 156, "vocab_size": 9000, "variant": "", "setup": "",
+             "task": task, "parameters": size, "metric": "macro_f1", "mean": 50.0 + 5 * place - number, "deviation": 1.0, "runs": 3 * (task == "tc")}
             for teacher in teachers for place, language in enumerate(languages) for number, (step, size) in enumerate(STEPS.items())
             for task in TASKS]
     return pandas.DataFrame(rows)
@@ -54,6 +54,19 @@ def test_models_off_the_usual_chain_are_hollow_and_off_the_line():
     numpy.testing.assert_allclose(points(panel.containers[0][0])[:, 0], [17.2, 3.9])
     hollow = [line for line in panel.lines if line.get_markerfacecolor() == "white"]
     numpy.testing.assert_allclose(points(hollow[0])[:, 0], [17.2, 11.8])
+
+
+def test_models_of_nearly_one_size_have_names_that_stand_apart_in_order():
+    frame = cells(("mlt", "slk"))
+    student = frame[frame["step"] == "hidden"]
+    students = [student.assign(step="vocabulary", vocab_size=size, parameters=size * 400) for size in (9000, 9100, 800)]
+    hidden = student.assign(hidden_size=162, parameters=4e6)
+    panel = plots.size_against_score(pandas.concat([frame, *students, hidden]), TASKS).axes[0]
+    names = {text.get_text(): text.get_position()[0] for text in panel.texts}
+    assert list(names) == ["H 156, V 800", "H 156, V 9,100", "hidden 156", "hidden 162", "layers", "teacher"]
+    assert min(numpy.diff(list(names.values()))) > 0.049
+    alone = plots.size_against_score(pandas.concat([frame, students[0]]), TASKS).axes[0]
+    assert [text.get_text() for text in alone.texts] == ["vocabulary", "hidden", "layers", "teacher"]
 
 
 @pytest.mark.parametrize("teachers", [("ours",), ("ours", "theirs")])
