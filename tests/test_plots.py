@@ -17,7 +17,8 @@ STEPS = {"pretrain": 17.2e6, "adapt": 17.2e6, "layers": 11.8e6, "hidden": 3.9e6}
 def cells(languages=("mlt", "slk", "swh"), teachers=("ours",)):
     """Scored models of each language; part of speech was not run."""
     rows = [{"language": language, "teacher": teacher, "step": step, "hidden_size": 156, "vocab_size": 9000, "variant": "", "setup": "",
-             "task": task, "parameters": size, "metric": "macro_f1", "mean": 50.0 + 5 * place - number, "deviation": 1.0, "runs": 3 * (task == "tc")}
+             "task": task, "parameters": size, "metric": "macro_f1", "mean": 50.0 + 5 * place - number, "deviation": 1.0,
+             "runs": 3 * (task == "tc")}
             for teacher in teachers for place, language in enumerate(languages) for number, (step, size) in enumerate(STEPS.items())
             for task in TASKS]
     return pandas.DataFrame(rows)
