@@ -23,7 +23,7 @@ ENDS = ("train", "dev", "test")
 
 def model_files(folder, family, text, adapted=False):
     """A tiny model of a family as a repository holds it; the adapted one knows how frequent the tokens of the text are."""
-    model, tokenizer = toys.model(family, max_position_embeddings=132), toys.tokenizer(family)
+    model, tokenizer = toys.model(family, max_position_embeddings=50), toys.tokenizer(family)
     if adapted:
         ids = torch.tensor([each for row in tokenizer(text)["input_ids"] for each in row])
         counts = torch.bincount(ids, minlength=len(tokenizer)) + 1.0
