@@ -17,26 +17,28 @@ _SHORT = {"ngrams": "n-grams", "whole": "all pieces"}  # on an axis; the others 
 
 
 def rows(scores: pandas.DataFrame, runs: pandas.DataFrame) -> pandas.DataFrame:
-    """One row a language, teacher, model (a key of MODELS) and task: mean, deviation and runs of its scores in percent; parameters;
-    seconds of training on text, from the teacher's adaptation on; and, as `difference`, `low` and `high`, how far it is above the
-    n-grams, with the ends of the paired 95 % interval over test examples, in points.
+    """One row a language, teacher, model (a key of MODELS), its `steps` and task: mean, deviation and runs of its scores in percent;
+    parameters; seconds of training on text, from the teacher's adaptation on; and, as `difference`, `low` and `high`, how far it is above
+    the n-grams, with the ends of the paired 95 % interval over test examples, in points. `steps` tells students from scratch that were
+    trained for other numbers of steps than the study's apart; of all others it is 0.
 
     `scores` is what `ablations.scores` makes of `runs`. Differences and ends are means over the seeds, nan where no record has them.
     """
     found = []
     models = scores.assign(model=[_kind(row) for row in scores.to_dict("records")])
     models = models[models["what"].isin(studies.TASKS)]
+    models["steps"] = [int(row["changed"].get("hidden.steps", 0)) if row["model"] == "scratch" else 0 for row in models.to_dict("records")]
     for (language, teacher), part in models.groupby(["language", "teacher"]):
         for kind in MODELS:
             if kind in ("majority", "ngrams"):
                 found += [_baseline(record, teacher) for record in _baselines(runs, language, kind)]
-            for what, cell in part[part["model"] == kind].groupby("what"):
+            for (steps, what), cell in part[part["model"] == kind].groupby(["steps", "what"]):
                 statistics = ablations.statistics(cell, cell.iloc[:0])
-                found.append({"language": language, "teacher": teacher, "model": kind, "what": what,
+                found.append({"language": language, "teacher": teacher, "model": kind, "steps": steps, "what": what,
                               "parameters": cell["parameters"].iloc[0], "seconds": _seconds(runs, cell["id"].iloc[0])}
                              | {name: statistics[name] for name in ("mean", "deviation", "runs")} | _above(runs, cell["id"]))
-    return pandas.DataFrame(found, columns=["language", "teacher", "model", "what", "parameters", "seconds", "mean", "deviation", "runs",
-                                            "difference", "low", "high"])
+    return pandas.DataFrame(found, columns=["language", "teacher", "model", "steps", "what", "parameters", "seconds", "mean", "deviation",
+                                            "runs", "difference", "low", "high"])
 
 
 def table(rows: pandas.DataFrame) -> pandas.DataFrame:
@@ -52,7 +54,8 @@ def gaps(rows: pandas.DataFrame) -> pandas.DataFrame:
 
 def points(rows: pandas.DataFrame) -> pandas.DataFrame:
     """`rows` as `ablation_plots.sweep` draws them, the models side by side in the order of MODELS."""
-    laid = rows.assign(value=rows["model"].replace(_SHORT), own=True, reference=False)
+    laid = rows.assign(value=rows["model"].replace(_SHORT) + [f" {steps:,}" if steps else "" for steps in rows["steps"]], own=True,
+                       reference=False).sort_values("steps", kind="stable")
     for column, order in (("model", list(MODELS)), ("what", studies.TASKS)):
         laid = laid.sort_values(column, key=lambda names, order=order: names.map(order.index), kind="stable")
     return ablation_tables.points(laid)
@@ -73,8 +76,8 @@ def _baselines(runs: pandas.DataFrame, language: str, kind: str) -> list[dict]:
 
 
 def _baseline(record: dict, teacher: str) -> dict:
-    return {"language": record["language"], "teacher": teacher, "model": record["settings.baseline.kind"], "what": record["task"],
-            "parameters": record["model.parameters"], "seconds": math.nan, "deviation": math.nan, "runs": 1,
+    return {"language": record["language"], "teacher": teacher, "model": record["settings.baseline.kind"], "steps": 0,
+            "what": record["task"], "parameters": record["model.parameters"], "seconds": math.nan, "deviation": math.nan, "runs": 1,
             "mean": 100 * record[f"scores.{params.fact('tasks', record['task'])['metric']}"]}
 
 
@@ -100,9 +103,10 @@ def _seconds(runs: pandas.DataFrame, scored: str) -> float:
 
 def _laid(rows: pandas.DataFrame, head, cell) -> pandas.DataFrame:
     laid, tasks = [], [task for task in studies.TASKS if task in set(rows["what"])]
-    for (language, teacher, kind), part in rows.groupby(["language", "teacher", "model"], sort=False):
+    for (language, teacher, kind, steps), part in rows.groupby(["language", "teacher", "model", "steps"], sort=False):
         found = {row["what"]: cell(row) for row in part.to_dict("records")}
-        laid.append({"language": language, "teacher": teacher, "model": MODELS[kind]} | head(part.iloc[0])
+        name = MODELS[kind] + (f", {steps:,} steps" if steps else "")
+        laid.append({"language": language, "teacher": teacher, "model": name} | head(part.iloc[0])
                     | {task: found.get(task, tables.NOT_RUN) for task in tasks})
     return pandas.DataFrame(laid)
 

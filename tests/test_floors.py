@@ -53,6 +53,17 @@ def test_each_model_stands_beside_the_classifier_without_an_encoder():
     assert (seconds["student"], seconds["adapted"], seconds["scratch"]) == (110.0, 60.0, 120.0) and math.isnan(seconds["plain"])
 
 
+def test_students_from_scratch_of_other_lengths_are_other_models():
+    longer = SCRATCH | {"hidden.steps": 1900}
+    runs = frame([baseline("ngrams", 0.7), scored("hidden", 0.3, changed=longer), scored("hidden", 0.2, changed=SCRATCH),
+                  scored("vocabulary", 0.6)])
+    rows = floors.rows(ablations.scores(runs, "toy"), runs)
+    assert rows[rows["model"] == "scratch"].set_index("steps")["mean"].to_dict() == pytest.approx({9: 20, 1900: 30})
+    assert floors.points(rows)["value"].tolist() == ["n-grams", "scratch 9", "scratch 1,900", "student"]
+    shape = "student's shape from scratch"
+    assert floors.table(rows)["model"].tolist() == ["character n-grams", f"{shape}, 9 steps", f"{shape}, 1,900 steps", "finished student"]
+
+
 def test_the_tables_say_what_is_not_there():
     runs = frame([baseline("majority", 0.1), baseline("ngrams", 0.7), scored("vocabulary", 0.5, 1, -0.2), scored("adapt", 0.65),
                   record("adapt", "pos", score=0.9)])
