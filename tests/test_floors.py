@@ -75,4 +75,4 @@ def test_the_tables_say_what_is_not_there():
     assert gaps == {"finished student": "\N{MINUS SIGN}20.0 (\N{MINUS SIGN}30.0 to +0.0)", "adapted teacher": tables.NOT_AVAILABLE}
     assert floors.points(rows)["value"].tolist()[:3] == ["majority", "n-grams", "student"]
     empty = floors.rows(ablations.scores(runs[:0], "toy"), runs[:0])
-    assert empty.empty and floors.table(empty).empty and floors.gaps(empty).empty
+    assert empty.empty and floors.table(empty).empty and floors.gaps(empty).empty and floors.points(empty).empty
