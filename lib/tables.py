@@ -147,12 +147,17 @@ def _word(value) -> str | float:
 
 
 def _with_optional(settings: pandas.DataFrame) -> pandas.DataFrame:
-    """`settings` with the optional ones that were left out as "0", wherever their step was run."""
-    for step, names in studies.OPTIONAL.items():
-        for name in {f"settings.{step}.{each}" for each in names} & set(settings):
-            run = settings.filter(regex=rf"^settings\.{step}\.").notna().any(axis=1)
-            settings[name] = settings[name].mask(settings[name].isna() & run, "0")
+    """`settings` with the optional ones that were left out as what that is the same as, wherever their step was run."""
+    for name, value in _left_out().items():
+        if name in settings:
+            run = settings.loc[:, settings.columns.str.startswith(name.rpartition(".")[0] + ".")].notna().any(axis=1)
+            settings[name] = settings[name].mask(settings[name].isna() & run, value)
     return settings
+
+
+def _left_out() -> dict[str, str]:
+    """Each optional setting with what leaving it out is the same as."""
+    return {f"settings.{step}.{name}": _word(value) for step, names in studies.OPTIONAL.items() for name, value in names.items()}
 
 
 def _main(study, language, teacher, task) -> dict[str, str]:
@@ -164,8 +169,7 @@ def _main(study, language, teacher, task) -> dict[str, str]:
         steps += [studies.scoring(steps[-1], language, task, 1)] if isinstance(task, str) else []
     except StudyError:
         return {}
-    left_out = {f"settings.{step}.{name}": "0" for step, names in studies.OPTIONAL.items() for name in names}
-    return left_out | {f"settings.{run.step}.{name}": _word(value) for run in steps for name, value in run.settings.items()}
+    return _left_out() | {f"settings.{run.step}.{name}": _word(value) for run in steps for name, value in run.settings.items()}
 
 
 def _unusual(settings: pandas.DataFrame, group: pandas.DataFrame, words: list[str], main: list[dict]) -> list[str]:
