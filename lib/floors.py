@@ -54,7 +54,7 @@ def gaps(rows: pandas.DataFrame) -> pandas.DataFrame:
 
 def points(rows: pandas.DataFrame) -> pandas.DataFrame:
     """`rows` as `ablation_plots.sweep` draws them, the models side by side in the order of MODELS."""
-    names = [_SHORT.get(row["model"], row["model"]) + (f" {row['steps']:,}" if row["steps"] else "") for row in rows.to_dict("records")]
+    names = [_SHORT.get(row["model"], row["model"]) + (f"\n{row['steps']:,}" if row["steps"] else "") for row in rows.to_dict("records")]
     laid = rows.assign(value=names, own=True, reference=False).sort_values("steps", kind="stable")
     for column, order in (("model", list(MODELS)), ("what", studies.TASKS)):
         laid = laid.sort_values(column, key=lambda names, order=order: names.map(order.index), kind="stable")

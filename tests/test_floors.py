@@ -59,7 +59,7 @@ def test_students_from_scratch_of_other_lengths_are_other_models():
                   scored("vocabulary", 0.6)])
     rows = floors.rows(ablations.scores(runs, "toy"), runs)
     assert rows[rows["model"] == "scratch"].set_index("steps")["mean"].to_dict() == pytest.approx({9: 20, 1900: 30})
-    assert floors.points(rows)["value"].tolist() == ["n-grams", "scratch 9", "scratch 1,900", "student"]
+    assert floors.points(rows)["value"].tolist() == ["n-grams", "scratch\n9", "scratch\n1,900", "student"]
     shape = "student's shape from scratch"
     assert floors.table(rows)["model"].tolist() == ["character n-grams", f"{shape}, 9 steps", f"{shape}, 1,900 steps", "finished student"]
 
