@@ -143,6 +143,14 @@ def test_a_setting_that_is_left_out_is_the_usual_one(tmp_path):
     assert only(table, model="layers 6")["Δ tc"] == "+0.0 (1)"
 
 
+def test_a_setting_that_is_left_out_is_named_by_what_that_is_the_same_as(tmp_path):
+    """Where most read the mean, a run that does not name its pooling reads the first token, and its row says so."""
+    entries = [record("adapt")] + [record("adapt", "tc", seed, 0.8, tuning={"pooling": "mean"}) for seed in (1, 2)]
+    entries += [record("adapt", "tc", 1, 0.5, tuning={"epochs": 3}, number=7)]
+    table = tables.main_table(tables.cells(load(tmp_path, entries), METRICS))
+    assert any(name.endswith("finetune.pooling first") for name in table["model"]), table["model"].tolist()
+
+
 def test_baselines_do_not_disturb_the_table_of_models(tmp_path):
     entries = [record(step, task, 1, 0.8) for step in STEPS[1:] for task in (None, "tc")]
     before = tables.main_table(tables.cells(load(tmp_path, entries), METRICS))
