@@ -123,8 +123,11 @@ def _check_language(entry, say: str) -> None:
 def _check_model(entry, say: str) -> None:
     check_kinds(entry, {"make": str}, say)
     check_choice(entry["make"], tuple(_MODELS), f"{say}: make")
-    check_keys(entry, {"make", "text", "adapted", *_MODELS[entry["make"]]}, {"text", "adapted"}, say)
+    cut = set() if entry["make"] == "new" else set(_CUT)
+    check_keys(entry, {"make", "text", "adapted", *cut, *_MODELS[entry["make"]]}, {"text", "adapted", *cut}, say)
     check_kinds(entry, _MODELS[entry["make"]], say)
+    for key in cut & set(entry):
+        check_value(entry[key], int, f"{say}: {key}", zero=False)
     for key in ("text", "adapted"):
         check_value(entry.get(key, {}), dict, f"{say}: {key}")
     for language, amount in entry.get("text", {}).items():
@@ -151,6 +154,7 @@ def _check_repository(given, say: str) -> None:
 
 SIZES = {"vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "max_position_embeddings",
          "type_vocab_size"}  # of a teacher's configuration
+_CUT = ("hidden_size", "intermediate_size")  # a teacher that is read can be made narrower before it is pre-trained further
 _MODELS = {"new": {"configuration": dict}, "local": {"folder": str}, "hub": {"repository": str, "revision": object, "licence": str}}
 
 

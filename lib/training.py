@@ -19,7 +19,7 @@ from torch.utils.data import Dataset
 from transformers import DataCollatorForLanguageModeling, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
-from lib import models, params, paths
+from lib import attention, models, params, paths
 from lib.errors import StudyError
 
 
@@ -53,7 +53,7 @@ def choose_attention(model, precision: str, max_length: int) -> None:
     texts of 64 tokens, as much at 256, one and a half times at 512 (6 x 384, measured). Elsewhere the library's own choice stands.
     """
     if device().type == "cpu" and max_length <= 256 and in_bfloat16(model.config, precision):
-        model.set_attn_implementation("eager")
+        model.set_attn_implementation(attention.NAME)
 
 
 def release() -> None:

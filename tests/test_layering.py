@@ -7,7 +7,7 @@ import pytest
 from lib import paths
 
 FLOORS = (
-    ("errors",),
+    ("errors", "attention"),
     ("paths",),
     ("params", "records", "metrics", "readers", "sample", "hub", "kernel", "style"),
     ("models", "studies", "corpora", "tasks"),

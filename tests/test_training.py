@@ -9,7 +9,7 @@ import torch
 import toys
 from transformers import TrainerCallback
 
-from lib import distillation, mlm, models, params, training
+from lib import attention, distillation, mlm, models, params, training
 from lib.errors import StudyError
 
 LONG = {"steps": 84, "batch_size": 2, "max_length": 12}  # 84: checkpoints every 21 steps, logs every 2, so they do not fall together
@@ -417,7 +417,7 @@ def test_nothing_masked_is_no_score():
 
 
 def test_plain_attention_up_to_256_tokens_in_bfloat16(monkeypatch):
-    for precision, length, chosen in (("bfloat16", 256, "eager"), ("bfloat16", 257, "sdpa"), ("float32", 64, "sdpa")):
+    for precision, length, chosen in (("bfloat16", 256, attention.NAME), ("bfloat16", 257, "sdpa"), ("float32", 64, "sdpa")):
         model = toys.model("bert")
         training.choose_attention(model, precision, length)
         assert model.config._attn_implementation == chosen
