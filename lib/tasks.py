@@ -111,6 +111,16 @@ def decode(task: Task, split: str, tokenizer, max_length: int, predictions: Sequ
     return gold, predicted
 
 
+def cut_off(task: Task, split: str, tokenizer, max_length: int) -> float:
+    """Share of the words of a split, 0 to 1, that `max_length` leaves without a token, against all that the tokenizer takes.
+
+    In token tasks each of them counts as wrong, so no score is above 1 less this share; the n-gram baseline reads them all.
+    """
+    read, there = ([len(_first_places(batch.word_ids(row))) for row in range(len(examples))] for examples, batch in (
+        _encoded(task, split, tokenizer, length) for length in (max_length, tokenizer.model_max_length)))
+    return 1 - sum(read) / sum(there)
+
+
 def _encoded(task: Task, split: str, tokenizer, max_length: int):
     """The examples of a split and the tokenizer's encoding of them."""
     if split not in task.splits:

@@ -73,6 +73,16 @@ def test_lost_words_count_as_wrong(name):
     assert metrics.score("span_f1", gold[:1], predicted[:1])["span_f1"] == pytest.approx(2 * 3 / (6 + 3))
 
 
+@pytest.mark.parametrize("name", TOKENIZERS)
+def test_the_share_of_words_cut_off(name):
+    tokenizer = TOKENIZERS[name]()
+    task = token_task([(("a",) * 6, ("O",) * 6), (("a", "b"), ("O", "O"))])
+    assert tasks.cut_off(task, "test", tokenizer, 5) == pytest.approx(3 / 8)  # three words and the special tokens
+    assert tasks.cut_off(task, "test", tokenizer, 32) == 0
+    text = tasks.Task("tc", "xyz", "sequence", "macro_f1", ("x",), {"test": [("a a a a", "x")]}, {})
+    assert tasks.cut_off(text, "test", tokenizer, 4) == 0.5
+
+
 def test_a_word_without_sub_words():
     tokenizer, task = wordpiece(), token_task([(("a", "\u200b", "b"), ("O", "O", "B-PER"))])  # the normaliser drops a zero-width space
     encoded = tasks.encode(task, "test", tokenizer, 32)
