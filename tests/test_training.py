@@ -356,7 +356,8 @@ def test_a_full_disk_while_training_is_one_sentence(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     save = type(work)._save_optimizer_and_scheduler
-    monkeypatch.setattr(type(work), "_save_optimizer_and_scheduler", lambda self, folder: full() if folder.endswith("-4") else save(self, folder))
+    monkeypatch.setattr(type(work), "_save_optimizer_and_scheduler",
+                        lambda self, folder: full() if folder.endswith("-4") else save(self, folder))
     with pytest.raises(StudyError, match=r"the disk that holds .* is full"):
         training.fit(work)
     assert [each.name for each in tmp_path.glob("checkpoint-*")] == ["checkpoint-2"]
