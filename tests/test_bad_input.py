@@ -456,17 +456,17 @@ def test_texts_of_test_that_train_has_are_counted_for_the_record(tmp_path):
     assert loaded.origin["also_in_train"] == {"dev": 0, "test": 4}
 
 
-PATHS = ["../../x", "..", "/etc", "../root/corpora/xyz", "xyz/../xyz", "", ".", "xyz.txt", "~", "*", "XYZ"]
+PATHS = ["../../x", "..", "/etc", "../text/corpora/xyz", "xyz/../xyz", "", ".", "xyz.txt", "~", "*", "XYZ"]
 
 
 @pytest.mark.parametrize("language", PATHS)
 def test_a_language_never_becomes_a_path(language, tmp_path, monkeypatch):
     """Whatever is asked for, only names that were found in the folder are opened, and no run of it can be made."""
     for folder in ("corpora", "tasks/sentiment/xyz"):
-        (tmp_path / "root" / folder).mkdir(parents=True)
-    (tmp_path / "root" / "corpora" / "xyz.txt").write_text(text(300), encoding="utf-8")
+        (tmp_path / "text" / folder).mkdir(parents=True)
+    (tmp_path / "text" / "corpora" / "xyz.txt").write_text(text(300), encoding="utf-8")
     (tmp_path / "x.txt").write_text(text(300), encoding="utf-8")
-    source = Source("local", tmp_path / "root")
+    source = Source("local", tmp_path / "text")
     refused(lambda: corpora.load(language, source, "train"), f"has no text of {language!r}; it has xyz")
     refused(lambda: corpora.describe(language, source), f"has no text of {language!r}; it has xyz")
     refused(lambda: tasks.load("sa", language, source), f"has no sa data of {language!r}; it has xyz")
