@@ -6,6 +6,7 @@ documents to train on, FLORES-200 dev to choose checkpoints, devtest to measure)
 
 import random
 import tarfile
+from functools import lru_cache
 from pathlib import Path
 
 from lib import hub, params, paths, readers, sample
@@ -35,7 +36,8 @@ def load(language: str, source: Source, part: str, limit: int = 0) -> list[str]:
     if source.kind == "sample":
         return sample.sentences(language, limit or _SAMPLE_SIZES[part], _SEED, part=part)
     if source.kind == "local":
-        return _held_out(_local_file(language, source.root), part)[:limit or None]
+        file = _local_file(language, source.root)
+        return _held_out(file, file.stat().st_mtime_ns)[part][:limit or None]
     if part == "train":
         return _glotcc(language, limit)
     return _flores(language, part)[0][:limit or None]
@@ -73,15 +75,16 @@ def _local_file(language: str, root: Path | None) -> Path:
     return found[0]
 
 
-def _held_out(file: Path, part: str) -> list[str]:
-    """One part of a file: repeated lines dropped, all shuffled, test and dev cut from the front."""
+@lru_cache(maxsize=1)
+def _held_out(file: Path, _changed: int) -> dict[str, list[str]]:
+    """The parts of a file: repeated lines dropped, all shuffled, test and dev cut from the front."""
     lines = list(dict.fromkeys(readers.lines(file)))
     random.Random(_SEED).shuffle(lines)
     if len(lines) < _LEAST:
         raise StudyError(f"{file}: {len(lines)} different lines of text, of which a twentieth each is held out as dev and test; {_LEAST} "
                          "are the least: add text")
     held = min(_HELD_OUT, len(lines) // 20)
-    return {"test": lines[:held], "dev": lines[held:2 * held], "train": lines[2 * held:]}[part]
+    return {"test": lines[:held], "dev": lines[held:2 * held], "train": lines[2 * held:]}
 
 
 def _glotcc(language: str, limit: int) -> list[str]:

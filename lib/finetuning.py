@@ -130,13 +130,14 @@ class FinetuneTrainer(training.StudyTrainer):
         self.metric, self.decode = metric, decode
         self.precision, self.patience = settings.get("precision", "auto"), settings["patience"]
         self.history, self.seconds, self.best_epoch, self.best_scores, self.best_weights = [], [], 0, None, {}
+        rate = settings["learning_rate"] * (settings.get("base_width") or model.config.hidden_size) / model.config.hidden_size
         longest = max(len(item["input_ids"]) for item in encoded["train"])
         training.choose_attention(model, self.precision, settings.get("max_length", longest))
         super().__init__(
             model=model, train_dataset=encoded["train"], eval_dataset=encoded["dev"],
             data_collator=lambda items: collate(items, model.config.pad_token_id),
             args=training.arguments(
-                folder, steps=steps, batch_size=settings["batch_size"], learning_rate=settings["learning_rate"], seed=seed,
+                folder, steps=steps, batch_size=settings["batch_size"], learning_rate=rate, seed=seed,
                 accumulation=accumulation, weight_decay=settings["weight_decay"], warmup_steps=int(settings["warmup"] * steps),
                 lr_scheduler_type="linear", train_sampling_strategy="group_by_length", eval_strategy="epoch",
                 logging_strategy="no", save_strategy="no", logging_nan_inf_filter=False))

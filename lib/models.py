@@ -19,6 +19,7 @@ from transformers import (
     AutoTokenizer,
     PreTrainedConfig,
 )
+from transformers.initialization import no_init_weights
 from transformers.models.auto.tokenization_auto import get_tokenizer_config
 from transformers.utils import cached_file, logging
 
@@ -229,6 +230,20 @@ def logits(model, hidden: torch.Tensor) -> torch.Tensor:
     return nn.functional.linear(transform(model, hidden), *readout(model))
 
 
+def padded_logits(model, hidden: torch.Tensor) -> torch.Tensor:
+    """Vocabulary logits as `logits` gives them, on a GPU followed by up to 63 that stand for nothing and are next to no probability.
+
+    mBERT has 119,547 tokens, an odd number: in bfloat16 a matrix with odd rows takes a GPU's matrix units several times as long.
+    """
+    return nn.functional.linear(transform(model, hidden), *(padded if hidden.is_cuda else tuple)(readout(model)))
+
+
+def padded(of: tuple[torch.Tensor, torch.Tensor], multiple: int = 64) -> tuple[torch.Tensor, torch.Tensor]:
+    """A readout (weight (V, H), bias (V,)) with V raised to a multiple: rows of zeros, whose biases make them impossible."""
+    more = -len(of[0]) % multiple
+    return nn.functional.pad(of[0], (0, 0, 0, more)), nn.functional.pad(of[1], (0, more), value=-1e4)
+
+
 def axes(name: str) -> str:
     """The axis of each dimension of a parameter, such as "VH" for the embeddings."""
     for pattern, letters in AXES:
@@ -316,7 +331,13 @@ def take(model, layers=None, neurons=None, hidden=None, heads=None, vocabulary=N
             if kept.get(letter) is not None:
                 tensor = tensor.index_select(dimension, torch.as_tensor(kept[letter], dtype=torch.long))
         tensors[name if old is None else name.replace(f"layer.{old}.", f"layer.{new_number[old]}.", 1)] = tensor.clone()
-    result = AutoModelForMaskedLM.from_config(config).float()
+    return holding(config, tensors)
+
+
+def holding(config, tensors: dict):
+    """A new masked language model in float32 of this configuration that holds these tensors, all of them and no others."""
+    with no_init_weights():  # drawing 178 million weights that are replaced at once takes longer than any cut
+        result = AutoModelForMaskedLM.from_config(config).float()
     result.load_state_dict(tensors, strict=True)
     result.tie_weights()
     return result.eval()

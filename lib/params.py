@@ -123,25 +123,30 @@ def _check_language(entry, say: str) -> None:
 def _check_model(entry, say: str) -> None:
     check_kinds(entry, {"make": str}, say)
     check_choice(entry["make"], tuple(_MODELS), f"{say}: make")
-    cut = set() if entry["make"] == "new" else set(_CUT)
-    check_keys(entry, {"make", "text", "adapted", *cut, *_MODELS[entry["make"]]}, {"text", "adapted", *cut}, say)
+    shape = set() if entry["make"] == "new" else {*_SHAPE, "vocabulary"}
+    check_keys(entry, {"make", "text", "adapted", *shape, *_MODELS[entry["make"]]}, {"text", "adapted", *shape}, say)
     check_kinds(entry, _MODELS[entry["make"]], say)
-    for key in cut & set(entry):
+    _check_below(entry, "vocabulary", "data_root", "STUDY_DATA_ROOT", say)
+    _check_below(entry, "folder", "models_root", "STUDY_MODELS_ROOT", say)
+    for key in set(_SHAPE) & set(entry):
         check_value(entry[key], int, f"{say}: {key}", zero=False)
     for key in ("text", "adapted"):
         check_value(entry.get(key, {}), dict, f"{say}: {key}")
     for language, amount in entry.get("text", {}).items():
         check_name(language, f"{say}: text")
         check_value(amount, int, f"{say}: text: {language}")
-    if not re.fullmatch(rf"{_NAME}(/{_NAME})*", entry.get("folder", "x")):
-        raise StudyError(f"{say}: folder: {shown(entry['folder'])} is no folder below the study's models_root; name one, or point "
-                         "models_root (or STUDY_MODELS_ROOT) elsewhere")
     for key in SIZES & set(entry.get("configuration", {})):
         check_value(entry["configuration"][key], int, f"{say}: configuration: {key}", zero=False)
     if entry["make"] == "hub":
         _check_repository({key: entry[key] for key in ("repository", "revision", "licence")}, say)
     for language, each in entry.get("adapted", {}).items():
         _check_repository(each, f"{say}: adapted: {language}")
+
+
+def _check_below(entry, key: str, base: str, variable: str, say: str) -> None:
+    if not re.fullmatch(rf"{_NAME}(/{_NAME})*", str(entry.get(key, "x"))):
+        raise StudyError(f"{say}: {key}: {shown(entry[key])} is no {'folder' if key == 'folder' else 'file'} below the study's {base}; name "
+                         f"one, or point {base} (or {variable}) elsewhere")
 
 
 def _check_repository(given, say: str) -> None:
@@ -154,7 +159,7 @@ def _check_repository(given, say: str) -> None:
 
 SIZES = {"vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "max_position_embeddings",
          "type_vocab_size"}  # of a teacher's configuration
-_CUT = ("hidden_size", "intermediate_size")  # a teacher that is read can be made narrower before it is pre-trained further
+_SHAPE = ("hidden_size", "intermediate_size", "num_hidden_layers")  # what a teacher that is read can be cut or grown to
 _MODELS = {"new": {"configuration": dict}, "local": {"folder": str}, "hub": {"repository": str, "revision": object, "licence": str}}
 
 

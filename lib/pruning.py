@@ -17,7 +17,7 @@ def importance(model, batches, loss) -> torch.Tensor:
     parameters = [p for layer in dense for p in (layer.weight, layer.bias)]
     total = torch.zeros(len(dense), dense[0].out_features, device=dense[0].weight.device)
     for batch in batches:
-        gradients = torch.autograd.grad(loss(model, batch), parameters)
+        gradients = torch.autograd.grad(loss(model, {name: tensor.to(total.device) for name, tensor in batch.items()}), parameters)
         for number, layer in enumerate(dense):
             by_weight, by_bias = gradients[2 * number], gradients[2 * number + 1]
             total[number] += ((layer.weight * by_weight).sum(1) + layer.bias * by_bias).abs().detach()

@@ -69,7 +69,9 @@ def _weights(run: Run) -> dict:
     facts = params.fact("models", run.teacher)
     published = run.step == "adapt" and run.settings["published"]
     if facts["make"] == "local" and run.step == "pretrain":
-        return {"weights": {"folder": facts["folder"], "sha256": paths.sha256(run.models_root / facts["folder"])}}
+        pieces = facts.get("vocabulary")
+        own = {"vocabulary": {"file": pieces, "sha256": paths.sha256(run.source.root / pieces)}} if pieces else {}
+        return {"weights": {"folder": facts["folder"], "sha256": paths.sha256(run.models_root / facts["folder"])} | own}
     if published or (facts["make"] == "hub" and run.step == "pretrain"):
         own = facts["adapted"][run.language] if published else facts
         served = hub.model_commit(own["repository"], own["revision"]) or own["revision"]

@@ -39,11 +39,12 @@ SETTINGS = {
     "perplexity": {"sentences": int, "max_length": int},
     "lens": {"sentences": int},
 }
-OPTIONAL = {"adapt": {"sentences": 0}, "finetune": {"pooling": "first"}}  # settings that may be left out, and what that is the same as
+OPTIONAL = {"adapt": {"sentences": 0}, "finetune": {"pooling": "first", "base_width": 0}}  # left out, a setting is this
 _TUNE = {"epochs": int, "batch_size": int, "learning_rate": float, "max_length": int, "weight_decay": float,
          "warmup": float, "max_steps": int, "patience": int}
 FINETUNE = {"method": ("adapter", "full"), "reduction_factor": int, "adapter_input": ("ffn", "layer_norm"), "first_subword": bool,
-            "train_limit": int, "precision": ("auto", "float32", "bfloat16"), "pooling": ("first", "mean")}
+            "train_limit": int, "precision": ("auto", "float32", "bfloat16"), "pooling": ("first", "mean"),
+            "base_width": int}
 _ABOVE_ZERO = {"batch_size", "accumulation", "max_length", "learning_rate", "temperature", "num_hidden_layers", "intermediate_size",
                "hidden_size", "kept_tokens", "epochs", "reduction_factor"}
 _SHARES = {"mlm_weight", "warmup"}  # never above 1
@@ -244,8 +245,9 @@ def scoring(model: Run, language: str, task: str, seed: int, overrides: dict | N
     settings: dict = {}
     for given in (plan.tune, pair["set"].get("finetune", {}), overrides.get("finetune", {})):
         settings |= {key: value for key, value in given.items() if key in FINETUNE} | given.get(kind, {}) | given.get(task, {})
-    if kind == "token" or settings.get("pooling") == OPTIONAL["finetune"]["pooling"]:
-        settings.pop("pooling", None)
+    for key, usual in OPTIONAL["finetune"].items():
+        if settings.get(key) == usual or (key == "pooling" and kind == "token"):
+            settings.pop(key, None)
     width = next((run.settings["hidden_size"] for run in reversed(model.lineage()) if run.step == "hidden"),
                  fact("models", model.teacher).get("configuration", {}).get("hidden_size"))
     if settings["method"] == "adapter" and width and settings["reduction_factor"] > width:

@@ -22,12 +22,25 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from lib import attention, models, params, paths
 from lib.errors import StudyError
 
+WORKERS = 2  # processes that mask batches ahead of a GPU, which would wait for them
+torch.backends.cuda.enable_cudnn_sdp(False)  # cuDNN's attention plans anew for each length of a batch: three times a whole step's time
+
 
 def device() -> torch.device:
     """The device to compute on: a CUDA GPU, an Apple GPU, or the CPU."""
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+@contextlib.contextmanager
+def at_work(model):
+    """A context in which the model lies on the device to compute on; afterwards it lies where it lay."""
+    home = model.device
+    try:
+        yield model.to(device())
+    finally:
+        model.to(home)
 
 
 def in_bfloat16(config, precision: str = "auto") -> bool:
@@ -143,7 +156,7 @@ def mlm_loss(model, batch: dict, hidden: torch.Tensor | None = None) -> torch.Te
     chosen = batch["labels"] != -100
     if not chosen.any():
         return hidden.sum() * 0
-    return nn.functional.cross_entropy(models.logits(model, hidden[chosen]).float(), batch["labels"][chosen])
+    return nn.functional.cross_entropy(models.padded_logits(model, hidden[chosen]).float(), batch["labels"][chosen])
 
 
 @torch.inference_mode()
@@ -151,13 +164,14 @@ def score_mlm(model, batches: list[dict], precision: str = "auto") -> dict:
     """{"mlm_loss": nats, "mlm_accuracy": 0..1, "positions": n} over the masked positions of all batches."""
     was_training, total, right, count = model.training, 0.0, 0, 0
     model.eval()
-    for batch in batches:
-        batch = {name: tensor.to(model.device) for name, tensor in batch.items()}
-        gold = batch["labels"][batch["labels"] != -100]
-        with autocast(model.config, precision):
-            guess = models.logits(model, models.hidden_states(model, batch)[batch["labels"] != -100]).float()
-        total += nn.functional.cross_entropy(guess, gold, reduction="sum").item()
-        right, count = right + (guess.argmax(-1) == gold).sum().item(), count + len(gold)
+    with at_work(model):
+        for batch in batches:
+            batch = {name: tensor.to(model.device) for name, tensor in batch.items()}
+            gold = batch["labels"][batch["labels"] != -100]
+            with autocast(model.config, precision):
+                guess = models.logits(model, models.hidden_states(model, batch)[batch["labels"] != -100]).float()
+            total += nn.functional.cross_entropy(guess, gold, reduction="sum").item()
+            right, count = right + (guess.argmax(-1) == gold).sum().item(), count + len(gold)
     model.train(was_training)
     if not count:
         raise StudyError("no token was masked in the evaluation sentences; give more or longer sentences")
@@ -286,7 +300,7 @@ class MaskedTrainer(StudyTrainer):
                          warmup_steps=int(fixed["warmup"] * steps), lr_scheduler_type="linear", logging_steps=max(1, steps // 40),
                          eval_strategy="steps", eval_steps=interval, save_strategy="steps", save_steps=interval, save_total_limit=2,
                          load_best_model_at_end=True, metric_for_best_model="eval_loss", greater_is_better=False,
-                         logging_nan_inf_filter=False)
+                         logging_nan_inf_filter=False, dataloader_num_workers=WORKERS if device().type == "cuda" else 0)
         super().__init__(model=model, args=args, train_dataset=Scheduled(encoded, order), eval_dataset=[0],
                          data_collator=Masker(tokenizer, seed, settings["max_length"] if settings.get("all_positions") else 0),
                          callbacks=[Progress(name, model.config.vocab_size)])

@@ -301,6 +301,8 @@ FACTS = {  # file of params, key, entry -> words of the refusal; a key of None t
     "a misspelt teacher": ("models", "x", {"make": "local", "foldr": "x"}, "x: unknown key 'foldr'; it takes adapted, folder, hidd"),
     "narrowed to nothing": ("models", "x", {"make": "local", "folder": "x", "hidden_size": 0}, "x: hidden_size: 0 is out of range"),
     "narrowed by a word": ("models", "x", HUB | {"intermediate_size": "768"}, "x: intermediate_size: '768' is not a whol"),
+    "a vocabulary above": ("models", "x", {"make": "local", "folder": "x", "vocabulary": "../v"}, "vocabulary: '../v' is no file below"),
+    "no layers": ("models", "x", {"make": "local", "folder": "x", "num_hidden_layers": 0}, "x: num_hidden_layers: 0 is out of range"),
     "a new one narrowed": ("models", "x", {"make": "new", "configuration": {}, "hidden_size": 8}, "x: unknown key 'hidden_size'; it takes"),
     "text that is a list": ("models", "x", {"make": "local", "folder": "x", "text": ["mlt"]}, "x: text: ['mlt'] is not a mapping"),
     "text in all": ("models", "x", {"make": "local", "folder": "x", "text": {"mlt": "all"}}, "x: text: mlt: 'all' is not a whole number"),

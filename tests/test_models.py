@@ -298,3 +298,20 @@ def test_a_run_without_a_model_says_how_to_make_it(family, tmp_path):
 
     with pytest.raises(StudyError, match=re.escape(f"the model {Run.id} is not there; make it with the notebook of step 'layers'")):
         models.made(Run)
+
+
+def test_a_padded_readout_changes_no_loss(family):
+    """Neither the loss nor, for the rows that are real, its gradient; the added rows are impossible."""
+    model = toys.model(family)
+    states, gold = torch.randn(5, 24, generator=torch.Generator().manual_seed(1)), torch.arange(5)
+    own = models.readout(model)
+    wide = models.padded(own)
+    assert len(wide[0]) == len(wide[1]) == -(-len(own[0]) // 64) * 64 and len(models.padded(wide)[0]) == len(wide[0])
+    losses = [torch.nn.functional.cross_entropy(torch.nn.functional.linear(states, *each), gold) for each in (own, wide)]
+    torch.testing.assert_close(*losses)
+    gradients = [torch.autograd.grad(loss, own) for loss in losses]
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other)
+    logits = torch.nn.functional.linear(states, *wide)
+    assert torch.all(logits.softmax(-1)[:, len(own[0]):] == 0)
+    assert torch.equal(models.padded_logits(model, states), models.logits(model, states))  # on a CPU there is nothing to gain

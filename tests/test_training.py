@@ -248,6 +248,15 @@ def test_the_seed_decides(tmp_path):
     assert toys.same(first[0], again[0]) and first[1] == again[1] and not toys.same(first[0], other[0])
 
 
+def test_masking_ahead_in_other_processes_changes_nothing(tmp_path, monkeypatch):
+    """As where there is a GPU."""
+    first, usual = trained("bert", tmp_path / "1"), training.arguments
+    ahead = {"dataloader_num_workers": training.WORKERS}
+    monkeypatch.setattr(training, "arguments", lambda *given, **named: usual(*given, **named | ahead))
+    second = trained("bert", tmp_path / "2")
+    assert toys.same(first[0], second[0]) and first[1] == second[1]
+
+
 def test_another_number_of_threads_changes_rounding_only(tmp_path):
     found = {}
     for threads in (1, 2):
