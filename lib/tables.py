@@ -17,10 +17,11 @@ from lib.metrics import mean_and_deviation
 
 NOT_RUN = "not run"
 NOT_AVAILABLE = "not available"
+NOT_MEASURED = "not measured"
 WORSE = "worse than unigram"  # the mark of a model that guesses worse than token frequencies do: its scores are no result
 REFERENCE = "reference"
 SIZES = ["num_hidden_layers", "hidden_size", "intermediate_size", "vocab_size"]
-_COUNTS = ["parameters", "compression_rate", "published_parameters", "published_compression_rate"]
+_COUNTS = ["parameters", "compression_rate", "published_parameters", "published_compression_rate", "mlm_loss"]
 _ROW = ["language", "teacher", "step", "hidden_size", "vocab_size", "variant", "setup"]
 _MODEL = ["language", "teacher", "model", "step", *SIZES, "variant", "setup", *_COUNTS]
 _NUMBERS = {"mean": math.nan, "deviation": math.nan, "runs": 0, "difference": math.nan, "difference_deviation": math.nan, "pairs": 0}
@@ -83,7 +84,8 @@ def main_table(cells: pandas.DataFrame) -> pandas.DataFrame:
     """The main result as text, one row a model, ready for `to_markdown`; `cells` is what the function `cells` returns.
 
     Parameters are in millions. A score reads `mean ± deviation (runs)`, a difference likewise with the number of seed pairs;
-    an average needs every task.
+    an average needs every task. The MLM loss is that on held-out text of the language, in nats a masked token; a teacher before its
+    adaptation has been measured on all its languages together only.
     """
     rows = []
     for _, part in cells.groupby(_ROW, dropna=False, sort=False):
@@ -92,7 +94,8 @@ def main_table(cells: pandas.DataFrame) -> pandas.DataFrame:
                "parameters (M)": _number(model["parameters"] / 1e6, 2, NOT_RUN),
                "published (M)": _number(model["published_parameters"] / 1e6, 2, NOT_AVAILABLE),
                "compression (%)": _number(100 * model["compression_rate"], 1, NOT_RUN),
-               "published (%)": _number(100 * model["published_compression_rate"], 1, NOT_AVAILABLE)}
+               "published (%)": _number(100 * model["published_compression_rate"], 1, NOT_AVAILABLE),
+               "MLM loss": _number(model["mlm_loss"], 2, NOT_MEASURED if model["step"] == "pretrain" or model["setup"] else NOT_RUN)}
         row |= {cell["task"]: _score(cell) for cell in tasks}
         row |= {"average": _number(part["mean"].mean(skipna=False), 1, NOT_RUN)}
         gaps = {f"Δ {cell['task']}": _difference(cell) for cell in tasks}
@@ -117,7 +120,7 @@ def to_markdown(frame: pandas.DataFrame, left: int = 1) -> str:
 def _tidy(runs: pandas.DataFrame, metrics: dict) -> pandas.DataFrame:
     """`runs` with short column names, the score in percent, and what is unusual in how model and score were made."""
     short = {"model.step": "step", "model.parameters": "parameters", "model.teacher_parameters": "whole",
-             "model.compression_rate": "compression_rate"} | {f"model.config.{size}": size for size in SIZES}
+             "model.compression_rate": "compression_rate", "scores.mlm_loss": "mlm_loss"} | {f"model.config.{size}": size for size in SIZES}
     short |= {name: name for name in ("language", "teacher", "task", "seed")}
     tidy = runs.reindex(columns=list(short)).rename(columns=short)
     tidy["score"] = math.nan

@@ -6,6 +6,7 @@ survive: a training killed and resumed sees what an undisturbed one sees.
 
 import contextlib
 import ctypes
+import gc
 import json
 import math
 import shutil
@@ -194,6 +195,8 @@ def unigram(tokenizer, train: list[str], batches: list[dict], sentences: int = 2
 def arguments(folder: Path, *, steps: int = 0, epochs: int = 0, batch_size: int, learning_rate: float, seed: int,
               accumulation: int = 1, **more) -> TrainingArguments:
     """TrainingArguments of this study: no reports, no bars, one device; `more` goes through to the Trainer's own."""
+    gc.collect()  # what an earlier training in this process left on a GPU would lack there
+    torch.cuda.empty_cache()
     length = {"max_steps": steps} if steps else {"num_train_epochs": epochs}
     args = TrainingArguments(output_dir=str(folder), per_device_train_batch_size=batch_size, learning_rate=learning_rate, seed=seed,
                              gradient_accumulation_steps=accumulation, use_cpu=device().type == "cpu", report_to=[], disable_tqdm=True,

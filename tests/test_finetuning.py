@@ -76,6 +76,15 @@ def test_the_whole_encoder_can_be_trained(tmp_path):
     assert not torch.equal(model.bert.encoder.layer[0].attention.self.query.weight, before)
 
 
+def test_a_rate_for_another_width_is_scaled_to_the_models(tmp_path):
+    """A rate meant for twice the width is doubled; meant for this width, it is itself."""
+    found = []
+    for changes in ({"learning_rate": 2e-3}, {"learning_rate": 1e-3, "base_width": 2 * toy().config.hidden_size},
+                    {"learning_rate": 2e-3, "base_width": toy().config.hidden_size}, {"learning_rate": 1e-3}):
+        found.append(run(toy(hidden_dropout_prob=0.0), tmp_path, **changes)["history"])
+    assert found[0] == found[1] == found[2] != found[3]
+
+
 def test_history_and_best_epoch_agree_and_the_model_holds_its_weights(tmp_path):
     encoded, model = data("token"), add_adapters(toy(), 4)
     result = run(model, tmp_path, encoded=encoded, learning_rate=0.05)

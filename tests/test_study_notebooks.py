@@ -76,8 +76,9 @@ def test_each_cut_makes_the_model_it_says(chain, monkeypatch):
     assert f"span_f1 {score:.4f}" in card and "| ner | mlt |" in card
 
 
-def test_a_teacher_that_is_read_can_be_made_narrower_first(chain, tmp_path, monkeypatch):
-    """The chain's first teacher, read from its folder and narrowed; a size that its heads do not divide stops before any training."""
+def test_a_teacher_that_is_read_can_be_given_another_shape_first(chain, tmp_path, monkeypatch):
+    """The chain's first teacher, read from its folder, made narrower and deeper; a size that its heads do not divide stops before any
+    training."""
     folder, scored = chain
     monkeypatch.setenv("STUDY_DATA", str(folder))
     first = scored.lineage()[0]
@@ -86,7 +87,8 @@ def test_a_teacher_that_is_read_can_be_made_narrower_first(chain, tmp_path, monk
     study |= {"models_root": str(first.folder.parent), "pairs": [{"teacher": "narrow", "languages": ["mlt"]}]}
     (tmp_path / "params" / "studies" / "demo.yaml").write_text(yaml.safe_dump(study), encoding="utf-8")
     for size, said in ((50, "a hidden size of 50 was asked for; 4 heads stay"), (48, "")):
-        entry = {"make": "local", "folder": first.id, "hidden_size": size, "intermediate_size": 100, "text": {"mlt": 60, "slk": 60}}
+        entry = {"make": "local", "folder": first.id, "hidden_size": size, "intermediate_size": 100, "num_hidden_layers": 8,
+                 "text": {"mlt": 60, "slk": 60}}
         facts = yaml.safe_load((tmp_path / "params" / "models.yaml").read_text(encoding="utf-8")) | {"narrow": entry}
         (tmp_path / "params" / "models.yaml").write_text(yaml.safe_dump(facts), encoding="utf-8")
         done = run("papermill", "notebooks/study/00_pretrain_teacher.ipynb", str(tmp_path / "out.ipynb"), "--no-progress-bar", "-k",
@@ -96,7 +98,7 @@ def test_a_teacher_that_is_read_can_be_made_narrower_first(chain, tmp_path, monk
         assert len([*(tmp_path / "data" / "runs" / "pretrain").glob("*.json")]) == (0 if said else 1)
     (record,) = (tmp_path / "data" / "runs" / "pretrain").glob("*.json")
     made = AutoModelForMaskedLM.from_pretrained(tmp_path / "data" / "models" / record.stem)
-    assert (made.config.hidden_size, made.config.intermediate_size, made.config.num_hidden_layers) == (48, 100, 4)
+    assert (made.config.hidden_size, made.config.intermediate_size, made.config.num_hidden_layers) == (48, 100, 8)
     assert json.loads(record.read_text(encoding="utf-8"))["model"]["parameters"] == made.num_parameters()
 
 

@@ -84,6 +84,15 @@ def test_words_of_the_main_table(tmp_path):
     assert trimmed["compression (%)"] == trimmed["published (%)"] == "87.2"
 
 
+def test_the_mlm_loss_stands_with_its_model(tmp_path):
+    """Also where the model was scored on tasks; not the teacher's, which is over all its languages, nor beside another way of training."""
+    entries = [record("adapt"), record("adapt", "tc", 1, 0.8), record("adapt", "tc", 1, 0.7, tuning={"reduction_factor": 2}), record("ffn")]
+    entries[0]["scores"], entries[3]["scores"] = {"mlm_loss": 2.345, "mlm_accuracy": 0.5}, {"mlm_loss": 3.0}
+    table = tables.main_table(tables.cells(load(tmp_path, entries), METRICS)).set_index("model")["MLM loss"]
+    assert table[["teacher", "adapted teacher", "layers 6", "ffn 2,048"]].tolist() == ["not measured", "2.35", "not run", "3.00"]
+    assert table["adapted teacher; finetune.reduction_factor 2"] == "not measured"
+
+
 def test_average_needs_every_task(tmp_path):
     entries = [record("adapt", "tc", 1, 0.8), record("adapt", "pos", 1, 0.9), record("ffn", "tc", 1, 0.7), record("ffn", "pos", 1, 0.86)]
     table = tables.main_table(tables.cells(load(tmp_path, entries), METRICS))
