@@ -145,8 +145,9 @@ def _check_model(entry, say: str) -> None:
 
 def _check_below(entry, key: str, base: str, variable: str, say: str) -> None:
     if not re.fullmatch(rf"{_NAME}(/{_NAME})*", str(entry.get(key, "x"))):
-        raise StudyError(f"{say}: {key}: {shown(entry[key])} is no {'folder' if key == 'folder' else 'file'} below the study's {base}; name "
-                         f"one, or point {base} (or {variable}) elsewhere")
+        kind = "folder" if key == "folder" else "file"
+        raise StudyError(f"{say}: {key}: {shown(entry[key])} is no {kind} below the study's {base}; name one, or point {base} (or "
+                         f"{variable}) elsewhere")
 
 
 def _check_repository(given, say: str) -> None:

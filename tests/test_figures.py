@@ -7,7 +7,7 @@ import matplotlib
 import pandas
 import pytest
 
-from lib import gallery, paths
+from lib import gallery, params, paths, records
 
 FILES = sorted(file for file in paths.FIGURES.iterdir() if file.name not in ("README.md", *gallery.BENCHMARK))
 STUDIES = sorted({found[1] for file in FILES if (found := gallery.maker(file))})
@@ -50,6 +50,16 @@ def test_files_are_what_their_makers_make(study, tmp_path):
             continue  # another version draws other bytes
         same = (tmp_path / file.name).read_bytes() == file.read_bytes()
         assert same, f"figures/{file.name} is out of date: `python -m lib.gallery make {study}`"
+
+
+def test_published_scores_of_words_are_of_all_words():
+    """A word beyond max_length counts as wrong; where a record says how many were, it was next to none."""
+    known = [record for folder in paths.RESULTS.iterdir() for record in records.load(folder).to_dict("records")
+             if record.get("step") == "finetune" and pandas.notna(record.get("cut_off"))]
+    of_words = [record for record in known if params.fact("tasks", record["task"])["kind"] == "token"]
+    assert of_words
+    for record in of_words:
+        assert record["cut_off"] < 0.01, f"{record['id']}: {record['cut_off']:.1%} of the words were cut off; raise max_length"
 
 
 def test_a_study_without_records_makes_nothing_and_what_was_there_goes(tmp_path):
