@@ -35,6 +35,7 @@ def plan(size: str, threads: int) -> dict:
     for step in range(5):
         for number in sorted({1, threads}):
             found[f"bert inference {step} {number}"] = ("inference", {"family": "bert", "size": size, "step": step, "threads": number})
+    found["attention"] = ("attention", {"size": size})
     found["growth"] = ("growth", {"size": size})
     return found
 

@@ -117,6 +117,9 @@ def _rows(results: dict):
     for precision in ("float32", "auto"):
         yield _pair(results, f"mBERT, pseudo-perplexity, {precision}: s", ("bert perplexity", "measured", "paper", "seconds"),
                     ("bert perplexity", "measured", precision, "seconds"), down=True)
+    for peer, said in (("eager", "plain"), ("sdpa", "fused")):
+        yield _pair(results, f"6 x 192, training step in bfloat16, against the library's {said} attention: s",
+                    ("attention", "seconds", peer), ("attention", "seconds", "plain_products"), down=True)
 
 
 def _pair(results: dict, said: str, theirs: tuple, ours: tuple, down: bool = False) -> tuple:

@@ -2,8 +2,8 @@
 
 The library's plain attention adds the mask to the scores (B, A, T, T), which makes them float32 and moves them through memory several
 times. Here queries and keys get one more dimension, 1 in each query and the mask's value in each key, and the product itself adds
-it; scores and probabilities stay in the precision around them. Training steps of a 6 x 192 teacher took 0.82 of the time with two jobs
-side by side, which share the memory's bandwidth, and 0.98 alone (two cores with AVX512-BF16).
+it; scores and probabilities stay in the precision around them. `make bench` measures it: beside the fused attention it halves a training
+step's time; beside the plain one it gains nothing alone, and did gain where two jobs share the memory's bandwidth.
 """
 
 import torch

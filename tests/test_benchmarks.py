@@ -9,7 +9,7 @@ import toys
 
 from benchmarks import __main__ as benchmark
 from benchmarks import cases, inputs, peer
-from lib import paths, training
+from lib import attention, paths, training
 
 
 @pytest.fixture(autouse=True)
@@ -42,6 +42,15 @@ def test_the_growth_and_the_models_of_all_steps():
     assert len(sizes) == 5 and sizes == sorted(sizes, reverse=True)
     torch.set_num_threads(1)
     assert cases.inference("bert", "toy", 4, 1)["parameters"] == sizes[4]
+
+
+def test_ways_to_attend_give_one_loss(monkeypatch):
+    monkeypatch.setattr(training, "in_bfloat16", lambda *_: False)
+    monkeypatch.setattr(training, "choose_attention", lambda model, *_: model.set_attn_implementation(attention.NAME))
+    found = cases.attention("toy")
+    assert set(found["seconds"]) == {attention.NAME, "eager", "sdpa"} and found["losses_differ_by"] < 1e-4
+    monkeypatch.setattr(training, "choose_attention", lambda *_: None)
+    assert "skipped" in cases.attention("toy")
 
 
 def test_a_vocabulary_of_xlm_r_has_its_size():
