@@ -64,7 +64,7 @@ def with_vocabulary(model, old, new, seed: int):
     if any(type(tokenizer.backend_tokenizer.model).__name__ != "WordPiece" for tokenizer in (old, new)):
         raise StudyError("a vocabulary can take another's place where both are WordPiece; one of these two is not: keep the teacher's own")
     config, table = _copy(model), old.get_vocab()
-    parts = [cut(piece, table) for piece in new.convert_ids_to_tokens(range(len(new)))]
+    parts = [made_of(piece, table) for piece in new.convert_ids_to_tokens(range(len(new)))]
     config.vocab_size, config.pad_token_id = len(new), new.pad_token_id
     count = torch.tensor([len(each) for each in parts])
     owner, flat = torch.arange(len(parts)).repeat_interleave(count), torch.tensor([part for each in parts for part in each])
@@ -80,7 +80,7 @@ def with_vocabulary(model, old, new, seed: int):
     return models.holding(config, tensors)
 
 
-def cut(piece: str, table: dict) -> list[int]:
+def made_of(piece: str, table: dict) -> list[int]:
     """Ids of the longest pieces of `table` that a WordPiece piece is made of, from its front; none where a character is not in it."""
     found, inside = [], piece.startswith("##") and piece not in table
     rest = piece[2:] if inside else piece

@@ -67,15 +67,15 @@ def tidy(run: Run) -> None:
 def _weights(run: Run) -> dict:
     """{"weights": where the weights that a run began with or took over were read from}; nothing for a run that reads none."""
     facts = params.fact("models", run.teacher)
-    published = run.step == "adapt" and run.settings["published"]
-    if facts["make"] == "local" and run.step == "pretrain":
-        pieces = facts.get("vocabulary")
-        own = {"vocabulary": {"file": pieces, "sha256": paths.sha256(run.source.root / pieces)}} if pieces else {}
+    published, first = run.step == "adapt" and run.settings["published"], run.step == "pretrain"
+    pieces = facts.get("vocabulary") if first else None
+    own = {"vocabulary": {"file": pieces, "sha256": paths.sha256(run.source.root / pieces)}} if pieces else {}
+    if facts["make"] == "local" and first:
         return {"weights": {"folder": facts["folder"], "sha256": paths.sha256(run.models_root / facts["folder"])} | own}
-    if published or (facts["make"] == "hub" and run.step == "pretrain"):
-        own = facts["adapted"][run.language] if published else facts
-        served = hub.model_commit(own["repository"], own["revision"]) or own["revision"]
-        return {"weights": {"repository": own["repository"], "revision": served, "licence": own["licence"]}}
+    if published or (facts["make"] == "hub" and first):
+        named = facts["adapted"][run.language] if published else facts
+        served = hub.model_commit(named["repository"], named["revision"]) or named["revision"]
+        return {"weights": {"repository": named["repository"], "revision": served, "licence": named["licence"]} | own}
     return {}
 
 

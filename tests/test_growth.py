@@ -81,12 +81,12 @@ def test_a_new_vocabulary_starts_from_the_pieces_of_the_old():
     for number, name in enumerate(names[:65]):
         assert torch.equal(weight[number], own[table[name]]) and torch.equal(bias[number], biases[table[name]])
     spelt = [table[piece] for piece in old.tokenize("mačkapes")]
-    assert growth.cut("mačkapes", table) == spelt and len(spelt) > 1
+    assert growth.made_of("mačkapes", table) == spelt and len(spelt) > 1
     torch.testing.assert_close(weight[65], own[spelt].mean(0))
-    inside = growth.cut("##mačka", table)
+    inside = growth.made_of("##mačka", table)
     assert "".join(old.convert_ids_to_tokens(inside)) == "##" + "##".join(p.removeprefix("##") for p in old.convert_ids_to_tokens(inside))
     torch.testing.assert_close(bias[66], biases[inside].mean())
-    assert growth.cut("猫", table) == [] and bias[67] == biases.min() and weight[67].std() > 0
+    assert growth.made_of("猫", table) == [] and bias[67] == biases.min() and weight[67].std() > 0
     same = growth.with_vocabulary(model, old, old, seed=1)
     assert torch.equal(logits(same, batch("bert")), logits(model, batch("bert")))
 
@@ -97,7 +97,7 @@ def test_cutting_is_the_tokenizers_own():
     own.normalizer, own.pre_tokenizer = normalizers.NFC(), pre_tokenizers.WhitespaceSplit()
     for word in {word for each in toys.sentences() for word in each.split()}:
         ids = own.encode(word).ids
-        assert growth.cut(word, table) == ([] if table["[UNK]"] in ids else ids)
+        assert growth.made_of(word, table) == ([] if table["[UNK]"] in ids else ids)
 
 
 def test_what_cannot_be_grown():
