@@ -160,12 +160,11 @@ def mlm_loss(model, batch: dict, hidden: torch.Tensor | None = None) -> torch.Te
     return nn.functional.cross_entropy(models.padded_logits(model, hidden[chosen]).float(), batch["labels"][chosen])
 
 
-@torch.inference_mode()
 def score_mlm(model, batches: list[dict], precision: str = "auto") -> dict:
     """{"mlm_loss": nats, "mlm_accuracy": 0..1, "positions": n} over the masked positions of all batches."""
     was_training, total, right, count = model.training, 0.0, 0, 0
     model.eval()
-    with at_work(model):
+    with at_work(model), torch.inference_mode():  # moved outside of it, or the weights could not be trained afterwards
         for batch in batches:
             batch = {name: tensor.to(model.device) for name, tensor in batch.items()}
             gold = batch["labels"][batch["labels"] != -100]
