@@ -71,8 +71,8 @@ def _kind(score: dict) -> str:
 
 
 def _baselines(runs: pandas.DataFrame, language: str, kind: str) -> list[dict]:
-    found = runs[(runs["step"] == "baseline") & (runs["language"] == language)]
-    return [record for record in found.to_dict("records") if record["settings.baseline.kind"] == kind]
+    return [record for record, more in zip(*tables.usual_baselines(runs), strict=True)
+            if (record["language"], record["settings.baseline.kind"], more) == (language, kind, "")]
 
 
 def _baseline(record: dict, teacher: str) -> dict:

@@ -69,15 +69,28 @@ def cells(runs: pandas.DataFrame, metrics: dict[str, str] | None = None) -> pand
 
 
 def baselines(runs: pandas.DataFrame) -> pandas.DataFrame:
-    """What answers the tasks without an encoder, as text, one row a language and kind, ready for `to_markdown`; no rows without records."""
+    """What answers the tasks without an encoder, as text, one row a language and kind, ready for `to_markdown`; no rows without records.
+
+    Those that learned from another number of examples than most have rows of their own, which say so.
+    """
     found: dict[tuple, dict] = {}
-    for record in runs[runs["step"] == "baseline"].to_dict("records") if len(runs) else ():
+    for record, more in zip(*usual_baselines(runs), strict=True):
         metric = params.fact("tasks", record["task"])["metric"]
-        row = found.setdefault((record["language"], str(record.get("settings.baseline.kind", "baseline"))), {})
+        row = found.setdefault((record["language"], str(record.get("settings.baseline.kind", "baseline")) + more), {})
         row[record["task"]] = f"{100 * record[f'scores.{metric}']:.1f}"
     tasks = [task for task in params.facts("tasks") if any(task in row for row in found.values())]
     return pandas.DataFrame([{"language": language, "baseline": kind} | {task: row.get(task, NOT_RUN) for task in tasks}
                              for (language, kind), row in sorted(found.items())])
+
+
+def usual_baselines(runs: pandas.DataFrame) -> tuple[list[dict], list[str]]:
+    """(the baseline records, for each "" or how it learned from another number of examples than most: "; train_limit 0")."""
+    own = runs[runs["step"] == "baseline"] if len(runs) else runs
+    if own.empty:
+        return [], []
+    limits = own.get("settings.baseline.train_limit", pandas.Series(0, own.index)).fillna(0).astype(int)
+    usual = limits.mode()[0]
+    return own.to_dict("records"), ["" if limit == usual else f"; train_limit {limit}" for limit in limits]
 
 
 def main_table(cells: pandas.DataFrame) -> pandas.DataFrame:

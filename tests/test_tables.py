@@ -271,3 +271,13 @@ def test_baselines_stand_apart_and_disturb_nothing(tmp_path):
     assert table.to_dict("records") == [{"language": "mlt", "baseline": "majority", "tc": "5.0"},
                                         {"language": "mlt", "baseline": "ngrams", "tc": "60.0"}]
     assert tables.baselines(without).empty
+
+
+def test_a_baseline_of_more_examples_has_its_own_row(tmp_path):
+    def floor(number, limit, score):
+        return {"id": f"mlt.ngrams.{number}", "step": "baseline", "language": "mlt", "task": ("tc", "sa", "tc")[number], "chain": [],
+                "settings": {"baseline": {"kind": "ngrams", "train_limit": limit}}, "scores": {"macro_f1": score}}
+
+    table = tables.baselines(load(tmp_path, [floor(0, 1000, 0.5), floor(1, 1000, 0.6), floor(2, 0, 0.7)]))
+    assert table.to_dict("records") == [{"language": "mlt", "baseline": "ngrams", "tc": "50.0", "sa": "60.0"},
+                                        {"language": "mlt", "baseline": "ngrams; train_limit 0", "tc": "70.0", "sa": "not run"}]
