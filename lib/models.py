@@ -233,7 +233,7 @@ def logits(model, hidden: torch.Tensor) -> torch.Tensor:
 def padded_logits(model, hidden: torch.Tensor) -> torch.Tensor:
     """Vocabulary logits as `logits` gives them, on a GPU followed by up to 63 that stand for nothing and are next to no probability.
 
-    mBERT has 119,547 tokens, an odd number: in bfloat16 a matrix with odd rows takes a GPU's matrix units several times as long.
+    mBERT has 119,547 tokens, an odd number; a matrix of odd rows keeps a GPU from its fast products in bfloat16.
     """
     return nn.functional.linear(transform(model, hidden), *(padded if hidden.is_cuda else tuple)(readout(model)))
 

@@ -1,8 +1,9 @@
 """A teacher in another shape than it is read in: cut by this study's own cuts, or grown, before it is pre-trained further."""
 
+from collections import Counter
 from pathlib import Path
 
-from transformers import BertTokenizer
+from transformers import BertConfig, BertTokenizer
 
 from lib import growth, hidden, layers, models, pruning, training
 from lib.errors import StudyError
@@ -41,8 +42,13 @@ def read_vocabulary(name: str, data_root: Path | None, max_length: int) -> BertT
     if data_root is None or not file.is_file():
         raise StudyError(f"the vocabulary {file} is not there; set data_root in the study or the variable STUDY_DATA_ROOT to the folder "
                          "that holds it, or take `vocabulary` out of the teacher's entry in params/models.yaml")
-    pieces = file.read_text(encoding="utf-8").rstrip("\n").split("\n")
+    try:
+        pieces = file.read_text(encoding="utf-8").rstrip("\n").split("\n")
+    except UnicodeDecodeError as error:
+        raise StudyError(f"{file}: not UTF-8 text ({error.reason} at byte {error.start}); a vocabulary has one piece a line") from error
+    if twice := [piece for piece, often in Counter(pieces).items() if often > 1]:
+        raise StudyError(f"{file}: the piece {twice[0]!r} stands on more than one line; the line is its number, so keep one")
     tokenizer = BertTokenizer(vocab={piece: number for number, piece in enumerate(pieces)}, do_lower_case=False, strip_accents=False,
                               model_max_length=max_length)
-    models.check_tokenizer(tokenizer, type("", (), {"vocab_size": len(pieces), "pad_token_id": tokenizer.pad_token_id}), file)
+    models.check_tokenizer(tokenizer, BertConfig(vocab_size=len(pieces), pad_token_id=tokenizer.pad_token_id), file)
     return tokenizer

@@ -24,7 +24,7 @@ from lib import attention, models, params, paths
 from lib.errors import StudyError
 
 WORKERS = 2  # processes that mask batches ahead of a GPU, which would wait for them
-torch.backends.cuda.enable_cudnn_sdp(False)  # cuDNN's attention plans anew for each length of a batch: three times a whole step's time
+torch.backends.cuda.enable_cudnn_sdp(False)  # cuDNN's attention plans anew for each length of a batch, which takes longer than the step
 
 
 def device() -> torch.device:

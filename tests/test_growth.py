@@ -127,6 +127,10 @@ def test_a_teacher_takes_the_shape_of_its_entry(tmp_path):
     assert same is model and kept is own
     with pytest.raises(StudyError, match=r"the vocabulary pieces/none\.txt is not there; set data_root"):
         teachers.read_vocabulary("pieces/none.txt", None, 40)
+    for wrong, said in ((b"a\nb\na\n", "the piece 'a' stands on more than one line"), (b"\xff\n", "not UTF-8 text")):
+        (tmp_path / "pieces" / "wrong.txt").write_bytes(wrong)
+        with pytest.raises(StudyError, match=said):
+            teachers.read_vocabulary("pieces/wrong.txt", tmp_path, 40)
     (tmp_path / "pieces" / "bare.txt").write_text("a\nb\n", encoding="utf-8")
     with pytest.raises(StudyError, match=r"bare.*the tokenizer has"):
         teachers.read_vocabulary("pieces/bare.txt", tmp_path, 40)
