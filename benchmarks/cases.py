@@ -12,12 +12,20 @@ from pathlib import Path
 import torch
 
 from benchmarks import inputs, peer
-from lib import attention as plain
-from lib import distillation, models, perplexity, pruning, training, vocabulary
+from lib.measure import mlm, perplexity
+from lib.model import device, encoder, ffn, vocabulary
+from lib.train import distillation
 
 REPEATS = 3
-SETTINGS = {"steps": 1000, "accumulation": 1, "learning_rate": 5e-5, "distillation_loss": "mse", "mlm_weight": 0.5, "temperature": 2.0,
-            "all_positions": False}
+SETTINGS = {
+    "steps": 1000,
+    "accumulation": 1,
+    "learning_rate": 5e-5,
+    "distillation_loss": "mse",
+    "mlm_weight": 0.5,
+    "temperature": 2.0,
+    "all_positions": False,
+}
 
 
 def equality(family: str, size: str) -> dict:
@@ -25,18 +33,34 @@ def equality(family: str, size: str) -> dict:
     own, whole, small = _pair(family, size)
     batch = _here(inputs.batches(own, size, 1, whole=True, count=1)[0])
     with torch.no_grad():
-        gap = small(**batch).logits - whole(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+        gap = (
+            small(**batch).logits
+            - whole(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+        )
         each, real = gap.square().mean(-1), batch["attention_mask"].bool()
         wanted = {"all positions": each.mean().item(), "without padding": each[real].mean().item()}
         del gap
-        result = {"mlm": [small(**batch).loss.item(), training.mlm_loss(small, batch).item()]}
+        result = {"mlm": [small(**batch).loss.item(), mlm.mlm_loss(small, batch).item()]}
         for name, value in wanted.items():
             where = torch.ones_like(real) if name == "all positions" else real
-            given = [models.transform(model, models.hidden_states(model, batch)[where]) for model in (small, whole)]
-            readouts = models.readout(small), models.readout(whole)
-            result[name] = [value, *(form(*given, *readouts).item() for form in (distillation.logit_mse, distillation.logit_mse_direct))]
-    return {"values": result, "greatest_relative_difference": max(abs(found / values[0] - 1) for values in result.values()
-                                                                  for found in values[1:])}
+            given = [
+                encoder.transform(model, encoder.hidden_states(model, batch)[where])
+                for model in (small, whole)
+            ]
+            readouts = encoder.readout(small), encoder.readout(whole)
+            result[name] = [
+                value,
+                *(
+                    form(*given, *readouts).item()
+                    for form in (distillation.logit_mse, distillation.logit_mse_direct)
+                ),
+            ]
+    return {
+        "values": result,
+        "greatest_relative_difference": max(
+            abs(found / values[0] - 1) for values in result.values() for found in values[1:]
+        ),
+    }
 
 
 def distil_paper(family: str, size: str, text: str) -> dict:
@@ -60,18 +84,36 @@ def distil_paper(family: str, size: str, text: str) -> dict:
     return _speed(step, batches[:2], 1 if family == "xlm-roberta" else 2)
 
 
-def distil_ours(family: str, size: str, text: str, trim_first: bool = False, precision: str = "auto") -> dict:
+def distil_ours(
+    family: str, size: str, text: str, trim_first: bool = False, precision: str = "auto"
+) -> dict:
     """Seconds and real tokens of one optimizer step of 8 texts."""
     own, whole, small = _pair(family, size)
     if trim_first:
         kept = inputs.trimmed(own, size)
         own = vocabulary.trim_tokenizer(own, kept)
         whole, small = vocabulary.cut(whole, kept), vocabulary.cut(small, kept)
-    settings = SETTINGS | {"batch_size": 8, "max_length": inputs.SIZES[size]["length"], "precision": precision}
+    settings = SETTINGS | {
+        "batch_size": 8,
+        "max_length": inputs.SIZES[size]["length"],
+        "precision": precision,
+    }
     with tempfile.TemporaryDirectory() as folder:
-        trainer = distillation.DistillationTrainer(small, whole, own, list(inputs.text()[:400]), list(inputs.text()[:8]), settings, 1,
-                                                   Path(folder), "benchmark")
-    batches = [_here(batch) for batch in inputs.batches(own, size, 4 if text == "full" else 8, text == "full")]
+        trainer = distillation.DistillationTrainer(
+            small,
+            whole,
+            own,
+            list(inputs.text()[:400]),
+            list(inputs.text()[:8]),
+            settings,
+            1,
+            Path(folder),
+            "benchmark",
+        )
+    batches = [
+        _here(batch)
+        for batch in inputs.batches(own, size, 4 if text == "full" else 8, text == "full")
+    ]
     optimizer, model = trainer.create_optimizer(), trainer.model
     parts = [batches[:2], batches[2:]] if text == "full" else [[batch] for batch in batches]
     turn = iter(parts * 20)
@@ -87,7 +129,10 @@ def distil_ours(family: str, size: str, text: str, trim_first: bool = False, pre
     model.train()
     result = _speed(step, batches, len(parts), per_step=len(parts[0]))
     total, number = trainer.parts["gram_form"]
-    return result | {"gram_form": total / number, "bfloat16": training.in_bfloat16(model.config, precision)}
+    return result | {
+        "gram_form": total / number,
+        "bfloat16": device.in_bfloat16(model.config, precision),
+    }
 
 
 def importance_both(family: str, size: str) -> dict:
@@ -96,20 +141,29 @@ def importance_both(family: str, size: str) -> dict:
     Both are compared on one batch, padded or not.
     """
     own, _, small = _pair(family, size)
-    padded, tight = (_here(inputs.batches(own, size, 8, whole=whole, count=1)[0]) for whole in (True, False))
+    padded, tight = (
+        _here(inputs.batches(own, size, 8, whole=whole, count=1)[0]) for whole in (True, False)
+    )
     inside = tight["labels"].shape[1]
-    same = padded | {"labels": torch.full_like(padded["labels"], -100), "input_ids": padded["input_ids"].clone()}
+    same = padded | {
+        "labels": torch.full_like(padded["labels"], -100),
+        "input_ids": padded["input_ids"].clone(),
+    }
     same["labels"][:, :inside], same["input_ids"][:, :inside] = tight["labels"], tight["input_ids"]
     began = time.perf_counter()
     wanted = peer.importance(small, [same])
     result = {"paper": (time.perf_counter() - began) / 8}
     small.zero_grad()
     for precision in ("float32", "auto"):
+
         def loss(model, batch, precision=precision):
-            with training.autocast(model.config, precision):
-                return training.mlm_loss(model, batch)
-        found = pruning.importance(small, [tight], loss)
-        result[precision] = _median(lambda loss=loss: pruning.importance(small, [tight], loss), REPEATS) / 8
+            with device.autocast(model.config, precision):
+                return mlm.mlm_loss(model, batch)
+
+        found = ffn.importance(small, [tight], loss)
+        result[precision] = (
+            _median(lambda loss=loss: ffn.importance(small, [tight], loss), REPEATS) / 8
+        )
         if precision == "float32":
             gap = ((found - wanted).norm() / wanted.norm()).item()
     return {"seconds": result, "relative_difference": gap, "peak_gib": _peak()}
@@ -118,10 +172,13 @@ def importance_both(family: str, size: str) -> dict:
 def perplexity_both(family: str, size: str) -> dict:
     """Tokens a second of the pseudo-perplexity of both, values first; ours in float32 and as `auto` chooses."""
     own = inputs.tokenizer(family, size)
-    model = inputs.teacher(family, size, own).to(training.device()).eval()
+    model = inputs.teacher(family, size, own).to(device.device()).eval()
     lengths = {each: len(own(each)["input_ids"]) for each in inputs.text()[:300]}
-    texts = sorted((each for each, length in lengths.items() if length <= inputs.SIZES[size]["length"]), key=lengths.get)
-    texts = texts[len(texts) // 2 - 2: len(texts) // 2 + 2]  # of middling length
+    texts = sorted(
+        (each for each, length in lengths.items() if length <= inputs.SIZES[size]["length"]),
+        key=lengths.get,
+    )
+    texts = texts[len(texts) // 2 - 2 : len(texts) // 2 + 2]  # of middling length
     began = time.perf_counter()
     value = peer.pseudo_perplexity(model, own, texts)
     result = {"paper": {"value": value, "seconds": time.perf_counter() - began}}
@@ -129,59 +186,42 @@ def perplexity_both(family: str, size: str) -> dict:
         perplexity.pseudo_perplexity(model, own, texts[:1], precision=precision)
         began = time.perf_counter()
         found = perplexity.pseudo_perplexity(model, own, texts, precision=precision)
-        result[precision] = {"value": found["pseudo_perplexity"], "seconds": time.perf_counter() - began}
+        result[precision] = {
+            "value": found["pseudo_perplexity"],
+            "seconds": time.perf_counter() - began,
+        }
     result["tokens"] = found["tokens"]
-    return {"measured": result, "relative_difference": abs(result["float32"]["value"] / value - 1),
-            "peak_gib": _peak()}
-
-
-def attention(size: str) -> dict:
-    """Seconds of one MLM training step of a 6 x 192 teacher in bfloat16, by the way it attends: ours, then the library's two.
-
-    64 sentences of at most 128 tokens a step, eight steps a measurement. Only where training chooses ours, on a CPU with fast bfloat16.
-    """
-    hidden_size, count = (24, 2) if size == "toy" else (192, 8)
-    own = inputs.mlm.train_tokenizer(list(inputs.text()[:4000]), "bert", 16_000)
-    config = inputs.AutoConfig.for_model("bert", vocab_size=len(own), pad_token_id=own.pad_token_id, hidden_size=hidden_size,
-                                         num_hidden_layers=6, num_attention_heads=12, intermediate_size=4 * hidden_size,
-                                         hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
-    model = models.new(config, 1).train()
-    batches = [{name: part[:, :128] for name, part in batch.items()} for batch in inputs.batches(own, size, 64, count=count)]
-    training.choose_attention(model, "bfloat16", 128)
-    if model.config._attn_implementation != plain.NAME:
-        return {"skipped": "training attends as the library does here"}
-    result, losses = {}, []
-
-    def steps():
-        for batch in batches:
-            with training.autocast(config, "bfloat16"):
-                loss = training.mlm_loss(model, batch)
-            loss.backward()
-            model.zero_grad()
-        losses.append(loss.item())
-
-    for name in (plain.NAME, "eager", "sdpa"):
-        model.set_attn_implementation(name)
-        result[name] = _median(steps, REPEATS) / count
-    return {"seconds": result, "losses_differ_by": max(losses) - min(losses)}
+    return {
+        "measured": result,
+        "relative_difference": abs(result["float32"]["value"] / value - 1),
+        "peak_gib": _peak(),
+    }
 
 
 def trimming(family: str, size: str) -> dict:
     """MB a second of counting in both ways, the same counts first; seconds of the cut itself."""
     own = inputs.tokenizer(family, size)
     lines = list(inputs.text())
-    some, result = lines[:: max(1, len(lines) // 4000)], {"megabytes": sum(len(line.encode()) for line in lines) / 1e6}
+    some, result = (
+        lines[:: max(1, len(lines) // 4000)],
+        {"megabytes": sum(len(line.encode()) for line in lines) / 1e6},
+    )
     part = sum(len(line.encode()) for line in some) / 1e6
     for counting in ("count", "documents"):
         began = time.perf_counter()
         wanted = peer.count(own, some, counting)
         theirs = time.perf_counter() - began
         found = vocabulary.count(own, some, counting)
-        same = found.sum() == sum(wanted.values()) and all(found[number] == often for number, often in wanted.items())
+        same = found.sum() == sum(wanted.values()) and all(
+            found[number] == often for number, often in wanted.items()
+        )
         began = time.perf_counter()
         counts = vocabulary.count(own, lines, counting)
-        result[counting] = {"paper_mb_per_second": part / theirs, "mb_per_second": result["megabytes"] / (time.perf_counter() - began),
-                            "equal": bool(same)}
+        result[counting] = {
+            "paper_mb_per_second": part / theirs,
+            "mb_per_second": result["megabytes"] / (time.perf_counter() - began),
+            "equal": bool(same),
+        }
     began = time.perf_counter()
     always = vocabulary.single_characters(own, lines)
     result["single_characters_seconds"] = time.perf_counter() - began
@@ -191,8 +231,12 @@ def trimming(family: str, size: str) -> dict:
     vocabulary.trim_tokenizer(own, kept)
     middle = time.perf_counter()
     vocabulary.cut(model, kept)
-    return result | {"tokenizer_seconds": middle - began, "model_seconds": time.perf_counter() - middle, "pieces": [len(own), len(kept)],
-                     "peak_gib": _peak()}
+    return result | {
+        "tokenizer_seconds": middle - began,
+        "model_seconds": time.perf_counter() - middle,
+        "pieces": [len(own), len(kept)],
+        "peak_gib": _peak(),
+    }
 
 
 def inference(family: str, size: str, step: int, threads: int) -> dict:
@@ -204,14 +248,23 @@ def inference(family: str, size: str, step: int, threads: int) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         model.save_pretrained(folder)
         megabytes = sum(file.stat().st_size for file in Path(folder).iterdir()) / 1e6
-        model = type(model).from_pretrained(folder).to(training.device()).eval()
-    length, result = min(128, inputs.SIZES[size]["length"]), {"model": name, "threads": threads, "file_mb": megabytes}
+        model = type(model).from_pretrained(folder).to(device.device()).eval()
+    length, result = (
+        min(128, inputs.SIZES[size]["length"]),
+        {"model": name, "threads": threads, "file_mb": megabytes},
+    )
     for rows in (1, 32):
         ids = torch.randint(10, model.config.vocab_size, (rows, length), device=model.device)
         batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
         with torch.inference_mode():
-            seconds = _median(lambda batch=batch: models.hidden_states(model, batch), 10 if rows == 1 else REPEATS)
-        result[f"batch_{rows}"] = {"milliseconds": 1000 * seconds, "tokens_per_second": rows * length / seconds}
+            seconds = _median(
+                lambda batch=batch: encoder.hidden_states(model, batch),
+                10 if rows == 1 else REPEATS,
+            )
+        result[f"batch_{rows}"] = {
+            "milliseconds": 1000 * seconds,
+            "tokens_per_second": rows * length / seconds,
+        }
     return result | {"parameters": model.num_parameters(), "peak_gib": _peak()}
 
 
@@ -221,60 +274,86 @@ def growth(size: str) -> dict:
     if size == "toy":
         base = {"tokens": 64, "vocab_size": 500, "hidden_size": 24, "num_hidden_layers": 2}
     from transformers import AutoConfig
+
     config = AutoConfig.for_model("bert", hidden_size=base["hidden_size"])
-    mixed = training.in_bfloat16(config)
-    rates = {kind: _rate(kind, 96 if size == "toy" else 2048) for kind in (torch.float32, torch.bfloat16)}
+    mixed = device.in_bfloat16(config)
+    rates = {
+        kind: _rate(kind, 96 if size == "toy" else 2048) for kind in (torch.float32, torch.bfloat16)
+    }
     points = []
-    for axis, value in [(axis, int(value * factor)) for axis, value in base.items() for factor in (0.5, 1, 2, 4)]:
-        facts = base | {axis: value}
-        points.append({"axis": axis, "value": value, **_growth_point(facts, rates, mixed)})
-    return {"base": base, "rates_gflops": {str(kind).split(".")[1]: rate / 1e9 for kind, rate in rates.items()}, "bfloat16": mixed,
-            "points": points}
+    for axis, value in [
+        (axis, int(value * factor)) for axis, value in base.items() for factor in (0.5, 1, 2, 4)
+    ]:
+        entry = base | {axis: value}
+        points.append({"axis": axis, "value": value, **_growth_point(entry, rates, mixed)})
+    return {
+        "base": base,
+        "rates_gflops": {str(kind).split(".")[1]: rate / 1e9 for kind, rate in rates.items()},
+        "bfloat16": mixed,
+        "points": points,
+    }
 
 
-def _growth_point(facts, rates, mixed) -> dict:
+def _growth_point(entry, rates, mixed) -> dict:
     from transformers import AutoConfig
-    n, v, h, layers_ = (facts[name] for name in ("tokens", "vocab_size", "hidden_size", "num_hidden_layers"))
-    config = AutoConfig.for_model("bert", vocab_size=v, hidden_size=h, num_hidden_layers=layers_, num_attention_heads=12,
-                                  intermediate_size=4 * h, max_position_embeddings=64, hidden_dropout_prob=0.0,
-                                  attention_probs_dropout_prob=0.0)
-    whole, device = models.new(config, 1).to(training.device()), training.device()
-    small = models.take(whole.cpu(), layers=range(layers_ // 2)).to(device).train()
-    whole.to(device).requires_grad_(False)
-    training.choose_attention(small, "auto", 64)
-    ids = torch.randint(5, v, (n // 32, 32), device=device)
+
+    n, v, h, layers_ = (
+        entry[name] for name in ("tokens", "vocab_size", "hidden_size", "num_hidden_layers")
+    )
+    config = AutoConfig.for_model(
+        "bert",
+        vocab_size=v,
+        hidden_size=h,
+        num_hidden_layers=layers_,
+        num_attention_heads=12,
+        intermediate_size=4 * h,
+        max_position_embeddings=64,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+    )
+    place = device.device()
+    whole = encoder.new(config, 1).to(place)
+    small = encoder.take(whole.cpu(), layers=range(layers_ // 2)).to(place).train()
+    whole.to(place).requires_grad_(False)
+    device.choose_attention(small, "auto", 64)
+    ids = torch.randint(5, v, (n // 32, 32), device=place)
     batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
     direct = distillation.direct_is_cheaper(n, h, h, mixed)
     form = distillation.logit_mse_direct if direct else distillation.logit_mse
-    gram = None if direct else models.readout(whole)[0].T @ models.readout(whole)[0]
+    gram = None if direct else encoder.readout(whole)[0].T @ encoder.readout(whole)[0]
 
     def step():
-        with training.autocast(config):
+        with device.autocast(config):
             with torch.inference_mode():
-                taught = models.transform(whole, models.hidden_states(whole, batch)).flatten(0, 1)
-            given = models.transform(small, models.hidden_states(small, batch)).flatten(0, 1)
+                taught = encoder.transform(whole, encoder.hidden_states(whole, batch)).flatten(0, 1)
+            given = encoder.transform(small, encoder.hidden_states(small, batch)).flatten(0, 1)
             extra = () if direct else (gram,)
-            loss = form(given, taught, models.readout(small), models.readout(whole), *extra)
+            loss = form(given, taught, encoder.readout(small), encoder.readout(whole), *extra)
         loss.backward()
         small.zero_grad()
 
     layer = 2 * n * 12 * h * h + 4 * n * 32 * h
-    encoder = layer * layers_ + 3 * layer * (layers_ // 2)
+    passes = layer * layers_ + 3 * layer * (layers_ // 2)
     loss = 8 * n * v * h if direct else 8 * v * h * h
     fast = rates[torch.bfloat16 if mixed else torch.float32]
-    ideal = encoder / fast + loss / (fast if direct else rates[torch.float32])
-    return {"seconds": _median(step, REPEATS), "ideal_seconds": ideal, "gflop": (encoder + loss) / 1e9, "gram_form": not direct}
+    ideal = passes / fast + loss / (fast if direct else rates[torch.float32])
+    return {
+        "seconds": _median(step, REPEATS),
+        "ideal_seconds": ideal,
+        "gflop": (passes + loss) / 1e9,
+        "gram_form": not direct,
+    }
 
 
 def _pair(family: str, size: str):
     own = inputs.tokenizer(family, size)
     whole = inputs.teacher(family, size, own)
     small = inputs.student(whole, size)
-    return own, whole.to(training.device()).eval(), small.to(training.device()).eval()
+    return own, whole.to(device.device()).eval(), small.to(device.device()).eval()
 
 
 def _here(batch: dict) -> dict:
-    return {name: tensor.to(training.device()) for name, tensor in batch.items()}
+    return {name: tensor.to(device.device()) for name, tensor in batch.items()}
 
 
 def _speed(step, batches: list[dict], repeats: int, per_step: int | None = None) -> dict:
@@ -284,8 +363,13 @@ def _speed(step, batches: list[dict], repeats: int, per_step: int | None = None)
     steps = len(batches) / (per_step or len(batches))
     _forget_peak()
     seconds = _median(step, repeats)
-    return {"seconds": seconds, "real_tokens": real / steps, "real_tokens_per_second": real / steps / seconds, "padding": 1 - real / laid,
-            "peak_gib": _peak()}
+    return {
+        "seconds": seconds,
+        "real_tokens": real / steps,
+        "real_tokens_per_second": real / steps / seconds,
+        "padding": 1 - real / laid,
+        "peak_gib": _peak(),
+    }
 
 
 def _median(function, repeats: int) -> float:
@@ -302,27 +386,34 @@ def _median(function, repeats: int) -> float:
 
 def _rate(kind, width: int) -> float:
     """Multiplications and additions a second of one square matrix product."""
-    left, right = (torch.randn(width, width, device=training.device()).to(kind) for _ in range(2))
+    left, right = (torch.randn(width, width, device=device.device()).to(kind) for _ in range(2))
     return 2 * width**3 / _median(lambda: left @ right, 5)
 
 
 def _wait() -> None:
-    if training.device().type == "cuda":
+    if device.device().type == "cuda":
         torch.cuda.synchronize()
 
 
 def _peak() -> float:
     """Greatest memory used so far, or since `_forget_peak`, GiB: of the GPU where there is one, else of this process."""
-    if training.device().type == "cuda":
+    if device.device().type == "cuda":
         return torch.cuda.max_memory_allocated() / 2**30
     if sys.platform == "linux":
-        return int(Path("/proc/self/status").read_text(encoding="utf-8").split("VmHWM:")[1].split()[0]) / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 2**30
+        return (
+            int(Path("/proc/self/status").read_text(encoding="utf-8").split("VmHWM:")[1].split()[0])
+            / 2**20
+        )
+    return (
+        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        * (1 if sys.platform == "darwin" else 1024)
+        / 2**30
+    )
 
 
 def _forget_peak() -> None:
     """Begin to measure the greatest memory anew, where the system can."""
-    if training.device().type == "cuda":
+    if device.device().type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
@@ -330,7 +421,7 @@ def _forget_peak() -> None:
 
 def _free() -> float:
     """GiB that can still be had."""
-    if training.device().type == "cuda":
+    if device.device().type == "cuda":
         return torch.cuda.mem_get_info()[0] / 2**30
     meminfo = Path("/proc/meminfo")
     if not meminfo.exists():

@@ -15,7 +15,9 @@ def losses(student, teacher, batch: dict, weight: float = 0.5) -> torch.Tensor:
     """The distillation loss of one batch: MLM loss and mean squared gap of all logits, padding too."""
     guessed = student(**batch)
     with torch.no_grad():
-        taught = teacher(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+        taught = teacher(
+            input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]
+        ).logits
     return weight * guessed.loss + (1 - weight) * nn.functional.mse_loss(guessed.logits, taught)
 
 
@@ -26,7 +28,12 @@ def importance(model, batches: list[dict]) -> torch.Tensor:
         model.zero_grad()
         model(**batch).loss.backward()
         dense = [layer.intermediate.dense for layer in model.base_model.encoder.layer]
-        total = total + torch.stack([((each.weight * each.weight.grad).sum(1) + each.bias * each.bias.grad).abs() for each in dense])
+        total = total + torch.stack(
+            [
+                ((each.weight * each.weight.grad).sum(1) + each.bias * each.bias.grad).abs()
+                for each in dense
+            ]
+        )
     return total.detach().cpu()
 
 

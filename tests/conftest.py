@@ -1,12 +1,14 @@
 """What all tests share."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "data" / "sample"))  # generate.py, the maker of the embedded corpus
 
 
 @pytest.fixture(scope="session")

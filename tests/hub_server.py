@@ -14,21 +14,34 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
 
 COMMIT = "c0ffee" + "0" * 34  # what a revision that is no commit stands for
-API = re.compile(r"/api/(?:datasets|models)/(?P<id>[^/]+/[^/]+?)(?:/(?P<what>revision|tree)/(?P<revision>[^/]+)(?:/(?P<folder>.*))?)?")
+API = re.compile(
+    r"/api/(?:datasets|models)/(?P<id>[^/]+/[^/]+?)(?:/(?P<what>revision|tree)/(?P<revision>[^/]+)(?:/(?P<folder>.*))?)?"
+)
 FILE = re.compile(r"(?:/datasets)?/(?P<id>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<path>.+)")
 
 
 @contextmanager
-def serving(repositories: dict[str, dict[str, bytes]], files: dict[str, bytes], gated: tuple[str, ...] = (),
-            faults: dict[str, str] | None = None):
+def serving(
+    repositories: dict[str, dict[str, bytes]],
+    files: dict[str, bytes],
+    gated: tuple[str, ...] = (),
+    faults: dict[str, str] | None = None,
+):
     """Yield the address of a server of `repositories` (id -> path -> content) and, below /raw/, of `files`.
 
     `faults` maps ends of paths to what goes wrong there: `truncated` (the connection ends half-way), `slow` (a second
     before each answer), `stalled` (no answer).
     """
+
     class Handler(_Handler):
         pass
-    Handler.repositories, Handler.files, Handler.gated, Handler.faults = repositories, files, gated, faults or {}
+
+    Handler.repositories, Handler.files, Handler.gated, Handler.faults = (
+        repositories,
+        files,
+        gated,
+        faults or {},
+    )
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
@@ -41,7 +54,9 @@ def serving(repositories: dict[str, dict[str, bytes]], files: dict[str, bytes], 
 class _Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         path = urlsplit(self.path).path
-        self.fault = next((kind for end, kind in self.faults.items() if unquote(path).endswith(end)), "")
+        self.fault = next(
+            (kind for end, kind in self.faults.items() if unquote(path).endswith(end)), ""
+        )
         if self.fault in ("slow", "stalled"):
             time.sleep(1 if self.fault == "slow" else 4)
         if path.startswith("/raw/"):
@@ -56,28 +71,58 @@ class _Handler(BaseHTTPRequestHandler):
         if "path" in found.groupdict():
             return self._send(repository.get(unquote(found["path"])), "EntryNotFound")
         if found["what"] == "tree":
-            return self._send(json.dumps(self._tree(repository, unquote(found["folder"] or ""))).encode(), kind="application/json")
-        facts = {"id": found["id"], "sha": self.commit, "private": False, "gated": False,
-                 "siblings": [{"rfilename": name} for name in repository]}
-        return self._send(json.dumps(facts).encode(), kind="application/json")
+            return self._send(
+                json.dumps(self._tree(repository, unquote(found["folder"] or ""))).encode(),
+                kind="application/json",
+            )
+        entry = {
+            "id": found["id"],
+            "sha": self.commit,
+            "private": False,
+            "gated": False,
+            "siblings": [{"rfilename": name} for name in repository],
+        }
+        return self._send(json.dumps(entry).encode(), kind="application/json")
 
     do_HEAD = do_GET
     commit, fault = COMMIT, ""
 
     @staticmethod
     def _tree(repository: dict, folder: str) -> list[dict]:
-        inside = {name: content for name, content in repository.items() if not folder or name.startswith(folder + "/")}
-        folders = {name.rsplit("/", depth)[0] for name in inside for depth in range(1, name.count("/") + 1)}
-        return [{"type": "directory", "path": each, "oid": "0" * 40, "size": 0} for each in sorted(folders) if each != folder] + [
-            {"type": "file", "path": name, "oid": hashlib.sha1(content).hexdigest(), "size": len(content)}
-            for name, content in inside.items()]
+        inside = {
+            name: content
+            for name, content in repository.items()
+            if not folder or name.startswith(folder + "/")
+        }
+        folders = {
+            name.rsplit("/", depth)[0] for name in inside for depth in range(1, name.count("/") + 1)
+        }
+        return [
+            {"type": "directory", "path": each, "oid": "0" * 40, "size": 0}
+            for each in sorted(folders)
+            if each != folder
+        ] + [
+            {
+                "type": "file",
+                "path": name,
+                "oid": hashlib.sha1(content).hexdigest(),
+                "size": len(content),
+            }
+            for name, content in inside.items()
+        ]
 
-    def _send(self, content: bytes | None, error: str = "EntryNotFound", status: int = 404, kind: str = "application/octet-stream"):
+    def _send(
+        self,
+        content: bytes | None,
+        error: str = "EntryNotFound",
+        status: int = 404,
+        kind: str = "application/octet-stream",
+    ):
         body, first, last = content if content is not None else b"{}", 0, None
         wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
         if wanted and content is not None:
             first, last = int(wanted[1]), min(int(wanted[2] or len(body) - 1), len(body) - 1)
-            part = body[first:last + 1]
+            part = body[first : last + 1]
         else:
             part = body
         self.send_response(status if content is None else 206 if last is not None else 200)
@@ -92,7 +137,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(part)))
         self.end_headers()
         if self.command == "GET":
-            self.wfile.write(part if self.fault != "truncated" else part[:len(part) // 2])
+            self.wfile.write(part if self.fault != "truncated" else part[: len(part) // 2])
             self.close_connection |= self.fault == "truncated"
 
     def log_message(self, *_):

@@ -1,6 +1,6 @@
 """Whatever is asked wrongly ends in one sentence that says what was asked, what exists and what to do, before anything is written.
 
-Here: study files, requests, facts, whole folders of data, teachers, paths and commands. What one function refuses stands in its own
+Here: study files, requests, entry, whole folders of data, teachers, paths and commands. What one function refuses stands in its own
 test: files of data in test_readers, YAML in test_params, parameters of a notebook in test_studies, models in test_models.
 """
 
@@ -17,44 +17,123 @@ import pytest
 import toys
 import yaml
 
-from lib import corpora, distillation, hub, kernel, mlm, params, paths, plan, studies, tasks
+from lib import facts, files
+from lib.data import corpora, hub, tasks
 from lib.errors import StudyError
-from lib.params import Source
+from lib.facts import Source
+from lib.study import kernel, plan, studies
+from lib.train import distillation, pretraining
 
 FILES = {  # what stands where in a study file (nothing: the key is gone) -> words of the refusal
-    "a number as text": ("steps.layers.learning_rate", "5e-5", "steps: layers: learning_rate: '5e-5' is not a number (YAML reads 5e-5 as"),
-    "a negative rate": ("steps.layers.learning_rate", -1e-3, "learning_rate: -0.001 is out of range; give a number above 0"),
-    "a rate of nothing": ("steps.hidden.learning_rate", 0, "learning_rate: 0 is out of range; give a number above 0"),
-    "an infinite rate": ("steps.adapt.learning_rate", math.inf, "learning_rate: inf is out of range"),
-    "a rate that is none": ("steps.adapt.learning_rate", math.nan, "learning_rate: nan is out of range"),
+    "a number as text": (
+        "steps.layers.learning_rate",
+        "5e-5",
+        "steps: layers: learning_rate: '5e-5' is not a number (YAML reads 5e-5 as",
+    ),
+    "a negative rate": (
+        "steps.layers.learning_rate",
+        -1e-3,
+        "learning_rate: -0.001 is out of range; give a number above 0",
+    ),
+    "a rate of nothing": (
+        "steps.hidden.learning_rate",
+        0,
+        "learning_rate: 0 is out of range; give a number above 0",
+    ),
+    "an infinite rate": (
+        "steps.adapt.learning_rate",
+        math.inf,
+        "learning_rate: inf is out of range",
+    ),
+    "a rate that is none": (
+        "steps.adapt.learning_rate",
+        math.nan,
+        "learning_rate: nan is out of range",
+    ),
     "half a step": ("steps.layers.steps", 0.5, "steps: layers: steps: 0.5 is not a whole number"),
     "steps as a float": ("steps.layers.steps", 1e3, "steps: 1000.0 is not a whole number"),
     "negative steps": ("steps.pretrain.steps", -5, "steps: pretrain: steps: -5 is out of range"),
     "endless steps": ("steps.pretrain.steps", 10**13, "steps: 10000000000000 is out of range"),
     "true steps": ("steps.pretrain.steps", True, "steps: True is not a whole number"),
-    "an empty batch": ("steps.ffn.batch_size", 0, "batch_size: 0 is out of range; give a number above 0"),
+    "an empty batch": (
+        "steps.ffn.batch_size",
+        0,
+        "batch_size: 0 is out of range; give a number above 0",
+    ),
     "no accumulation": ("steps.adapt.accumulation", 0, "accumulation: 0 is out of range"),
     "no temperature": ("steps.layers.temperature", 0.0, "temperature: 0.0 is out of range"),
-    "an unknown layer choice": ("steps.layers.layer_choice", "top", "layer_choice: 'top' is none of last_k, first_k, stride"),
-    "an unknown loss": ("steps.hidden.distillation_loss", "l1", "distillation_loss: 'l1' is none of mse, kl, plain_kl"),
-    "an unknown start": ("steps.hidden.hidden_start", "pca", "hidden_start: 'pca' is none of truncation, truncation_across_heads, svd"),
-    "an unknown counting": ("steps.vocabulary.counting", "words", "counting: 'words' is none of count, documents"),
-    "an unknown precision": ("steps.adapt.precision", "fp16", "precision: 'fp16' is none of auto, float32, bfloat16"),
+    "an unknown layer choice": (
+        "steps.layers.layer_choice",
+        "top",
+        "layer_choice: 'top' is none of last_k, first_k, stride",
+    ),
+    "an unknown loss": (
+        "steps.hidden.distillation_loss",
+        "l1",
+        "distillation_loss: 'l1' is none of mse, kl, plain_kl",
+    ),
+    "an unknown start": (
+        "steps.hidden.hidden_start",
+        "pca",
+        "hidden_start: 'pca' is none of truncation, truncation_across_heads, svd",
+    ),
+    "an unknown counting": (
+        "steps.vocabulary.counting",
+        "words",
+        "counting: 'words' is none of count, documents",
+    ),
+    "an unknown precision": (
+        "steps.adapt.precision",
+        "fp16",
+        "precision: 'fp16' is none of auto, float32, bfloat16",
+    ),
     "pruning on test": ("steps.ffn.part", "test", "part: 'test' is none of train, dev"),
     "no as text": ("steps.layers.all_positions", "no", "all_positions: 'no' is not true or false"),
     "zero for false": ("steps.adapt.published", 0, "published: 0 is not true or false"),
-    "more than a share": ("steps.layers.mlm_weight", 1.5, "mlm_weight: 1.5 is out of range; it is a share, 0 to 1"),
-    "a setting of another step": ("steps.ffn.hidden_size", 48, "steps: ffn: unknown key 'hidden_size'; it takes batch_size"),
-    "a setting missing": ("steps.layers.temperature", None, "steps: layers: temperature is missing; add it"),
-    "a step missing": ("steps.ffn", None, "steps: ffn: batch_size, intermediate_size, max_length, part, sentences is missing"),
-    "a step too many": ("steps.quantise", {}, "steps: unknown key 'quantise'; it takes adapt, ffn, hidden"),
+    "more than a share": (
+        "steps.layers.mlm_weight",
+        1.5,
+        "mlm_weight: 1.5 is out of range; it is a share, 0 to 1",
+    ),
+    "a setting of another step": (
+        "steps.ffn.hidden_size",
+        48,
+        "steps: ffn: unknown key 'hidden_size'; it takes batch_size",
+    ),
+    "a setting missing": (
+        "steps.layers.temperature",
+        None,
+        "steps: layers: temperature is missing; add it",
+    ),
+    "a step missing": (
+        "steps.ffn",
+        None,
+        "steps: ffn: batch_size, intermediate_size, max_length, part, sentences is missing",
+    ),
+    "a step too many": (
+        "steps.quantise",
+        {},
+        "steps: unknown key 'quantise'; it takes adapt, ffn, hidden",
+    ),
     "a step that is a list": ("steps.ffn", [], "steps: ffn: expected `key: value` pairs, got []"),
     "steps that are a list": ("steps", [], "steps: [] is not a mapping"),
     "no tokens kept": ("steps.vocabulary.kept_tokens", 0, "kept_tokens: 0 is out of range"),
-    "an unknown method": ("finetune.method", "prefix", "finetune: method: 'prefix' is none of adapter, full"),
+    "an unknown method": (
+        "finetune.method",
+        "prefix",
+        "finetune: method: 'prefix' is none of adapter, full",
+    ),
     "epochs of no kind of task": ("finetune.epochs", 3, "finetune: unknown key 'epochs'"),
-    "half an epoch": ("finetune.sequence.epochs", 2.5, "finetune: sequence: epochs: 2.5 is not a whole number"),
-    "a warm-up beyond the end": ("finetune.token.warmup", 2, "finetune: token: warmup: 2 is out of range; it is a share"),
+    "half an epoch": (
+        "finetune.sequence.epochs",
+        2.5,
+        "finetune: sequence: epochs: 2.5 is not a whole number",
+    ),
+    "a warm-up beyond the end": (
+        "finetune.token.warmup",
+        2,
+        "finetune: token: warmup: 2 is out of range; it is a share",
+    ),
     "no patience": ("finetune.token.patience", None, "finetune: token: patience is missing"),
     "a half-known setting": ("finetune.sequence.lr", 1e-3, "finetune: sequence: unknown key 'lr'"),
     "token settings missing": ("finetune.token", None, "finetune: token is missing"),
@@ -63,53 +142,169 @@ FILES = {  # what stands where in a study file (nothing: the key is gone) -> wor
     "another part": ("corpus.valid", 5, "corpus: unknown key 'valid'; it takes dev, test, train"),
     "an unknown source": ("source", "web", "source: 'web' is none of sample, local, hub"),
     "no source": ("source", False, "source: False is none of"),
-    "an unknown teacher": ("pairs.0.teacher", "bert-large", "no model called 'bert-large'; params/models.yaml has toy-bert"),
-    "an unknown language": ("pairs.0.languages", ["mlt", "xxx"], "no language called 'xxx'; params/languages.yaml has mlt, slk"),
+    "an unknown teacher": (
+        "pairs.0.teacher",
+        "bert-large",
+        "no model called 'bert-large'; params/models.yaml has toy-bert",
+    ),
+    "an unknown language": (
+        "pairs.0.languages",
+        ["mlt", "xxx"],
+        "no language called 'xxx'; params/languages.yaml has mlt, slk",
+    ),
     "one language, no list": ("pairs.0.languages", "mlt", "pairs: languages: 'mlt' is not a list"),
     "a pair without languages": ("pairs.0.languages", None, "pairs: languages is missing"),
-    "a misspelt pair": ("pairs.0.language", "mlt", "pairs: unknown key 'language'; it takes languages, set, teacher"),
-    "a pair that is a word": ("pairs.0", "toy-bert", "pairs: expected `key: value` pairs, got 'toy-bert'"),
+    "a misspelt pair": (
+        "pairs.0.language",
+        "mlt",
+        "pairs: unknown key 'language'; it takes languages, set, teacher",
+    ),
+    "a pair that is a word": (
+        "pairs.0",
+        "toy-bert",
+        "pairs: expected `key: value` pairs, got 'toy-bert'",
+    ),
     "pairs that are a mapping": ("pairs", {}, "pairs: {} is not a list"),
     "a pair's unknown step": ("pairs.0.set", {"layer": {}}, "pairs: set: unknown key 'layer'"),
-    "a pair's bad setting": ("pairs.0.set", {"layers": {"steps": "5"}}, "pairs: set: layers: steps: '5' is not a whole number"),
+    "a pair's bad setting": (
+        "pairs.0.set",
+        {"layers": {"steps": "5"}},
+        "pairs: set: layers: steps: '5' is not a whole number",
+    ),
     "a seed in words": ("seeds.chain", "one", "seeds: chain: 'one' is not a whole number"),
     "one seed, no list": ("seeds.tasks", 3, "seeds: tasks: 3 is not a list"),
     "a negative seed": ("seeds.tasks", [1, -2], "seeds: tasks: -2 is out of range"),
-    "a huge seed": ("seeds.chain", 2**33, "seeds: chain: 8589934592 is out of range; give a whole number below"),
+    "a huge seed": (
+        "seeds.chain",
+        2**33,
+        "seeds: chain: 8589934592 is out of range; give a whole number below",
+    ),
     "an unknown task": ("tasks", ["tc", "qa"], "tasks: 'qa' is none of tc, sa, ner, pos"),
     "one task, no list": ("tasks", "tc", "tasks: 'tc' is not a list"),
-    "an unknown step to score": ("score", ["middle"], "score: 'middle' is none of pretrain, adapt, layers"),
-    "an order without a teacher": ("order", ["adapt", "layers"], "order: starts with pretrain and names each step once, got adapt, layers"),
-    "a step twice": ("order", ["pretrain", "ffn", "ffn"], "order: starts with pretrain and names each step once"),
+    "an unknown step to score": (
+        "score",
+        ["middle"],
+        "score: 'middle' is none of pretrain, adapt, layers",
+    ),
+    "an order without a teacher": (
+        "order",
+        ["adapt", "layers"],
+        "order: starts with pretrain and names each step once, got adapt, layers",
+    ),
+    "a step twice": (
+        "order",
+        ["pretrain", "ffn", "ffn"],
+        "order: starts with pretrain and names each step once",
+    ),
     "an unknown step": ("order", ["pretrain", "fold"], "order: 'fold' is none of pretrain, adapt"),
     "no order": ("order", [], "names each step once, got nothing"),
     "a variant of nothing": ("variants", [{"score": ["adapt"]}], "variants: set is missing"),
-    "a variant's unknown setting": ("variants", [{"set": {"layers": {"width": 1}}}], "variants: set: layers: unknown key 'width'"),
-    "a variant's misspelt step": ("variants", [{"set": {}, "score": ["vocabluary"]}], "variants: score: 'vocabluary' is none of"),
-    "a variant's foreign language": ("variants", [{"set": {}, "languages": ["eng"]}], "variants: languages: 'eng' is none of mlt, slk"),
-    "a variant's unknown task": ("variants", [{"set": {}, "tasks": ["qa"]}], "variants: tasks: 'qa' is none of"),
-    "a variant's one seed": ("variants", [{"set": {}, "seeds": 1}], "variants: seeds: 1 is not a list"),
-    "an unknown measure": ("measure", {"speed": {}}, "measure: unknown key 'speed'; it takes lens, perplexity"),
+    "a variant's unknown setting": (
+        "variants",
+        [{"set": {"layers": {"width": 1}}}],
+        "variants: set: layers: unknown key 'width'",
+    ),
+    "a variant's misspelt step": (
+        "variants",
+        [{"set": {}, "score": ["vocabluary"]}],
+        "variants: score: 'vocabluary' is none of",
+    ),
+    "a variant's foreign language": (
+        "variants",
+        [{"set": {}, "languages": ["eng"]}],
+        "variants: languages: 'eng' is none of mlt, slk",
+    ),
+    "a variant's unknown task": (
+        "variants",
+        [{"set": {}, "tasks": ["qa"]}],
+        "variants: tasks: 'qa' is none of",
+    ),
+    "a variant's one seed": (
+        "variants",
+        [{"set": {}, "seeds": 1}],
+        "variants: seeds: 1 is not a list",
+    ),
+    "an unknown measure": (
+        "measure",
+        {"speed": {}},
+        "measure: unknown key 'speed'; it takes lens, perplexity",
+    ),
     "a measure without settings": ("measure", {"lens": {}}, "measure: lens: sentences is missing"),
-    "an unknown baseline": ("baselines", ["majority", "best"], "baselines: 'best' is none of majority, ngrams"),
+    "an unknown baseline": (
+        "baselines",
+        ["majority", "best"],
+        "baselines: 'best' is none of majority, ngrams",
+    ),
     "one baseline, no list": ("baselines", "majority", "baselines: 'majority' is not a list"),
-    "half a sentence to adapt on": ("steps.adapt.sentences", 0.5, "steps: adapt: sentences: 0.5 is not a whole number"),
-    "a text of one token": ("steps.adapt.max_length", 2, "adapt: max_length: 2 is out of range; a text has a first and a last special"),
-    "a text longer than the teacher takes": ("steps.hidden.max_length", 500, "hidden: a max_length of 500 tokens was asked for; the teach"),
-    "a number of very many digits": ("steps.adapt.steps", 10**4000, "steps: adapt: steps: a number of very many digits is out of range"),
-    "a very long word": ("source", "x" * 9999, "source: '" + "x" * 99 + "... is none of sample, local, hub"),
-    "a date for a number": ("seeds.chain", datetime.date(2026, 1, 1), "seeds: chain: datetime.date(2026, 1, 1) is not a whole number"),
+    "half a sentence to adapt on": (
+        "steps.adapt.sentences",
+        0.5,
+        "steps: adapt: sentences: 0.5 is not a whole number",
+    ),
+    "a text of one token": (
+        "steps.adapt.max_length",
+        2,
+        "adapt: max_length: 2 is out of range; a text has a first and a last special",
+    ),
+    "a text longer than the teacher takes": (
+        "steps.hidden.max_length",
+        500,
+        "hidden: a max_length of 500 tokens was asked for; the teach",
+    ),
+    "a number of very many digits": (
+        "steps.adapt.steps",
+        10**4000,
+        "steps: adapt: steps: a number of very many digits is out of range",
+    ),
+    "a very long word": (
+        "source",
+        "x" * 9999,
+        "source: '" + "x" * 99 + "... is none of sample, local, hub",
+    ),
+    "a date for a number": (
+        "seeds.chain",
+        datetime.date(2026, 1, 1),
+        "seeds: chain: datetime.date(2026, 1, 1) is not a whole number",
+    ),
     "a list for a number": ("corpus.test", [5], "corpus: test: [5] is not a whole number"),
-    "no pairs": ("pairs", [], "pairs: there are none; write `- {teacher: ..., languages: [...]}` lines"),
-    "a pair of no language": ("pairs.0.languages", [], "pairs: toy-bert has no languages; name one or take the pair out"),
-    "an adapter of no width": ("finetune.reduction_factor", 97, "finetune: a reduction_factor of 97 leaves no adapter at a hidden size of"),
-    "a teacher out of the house": ("pairs.0.teacher", "../toy-bert", "no model called '../toy-bert'; params/models.yaml has toy-bert"),
-    "a language out of the house": ("pairs.0.languages", ["../../x"], "no language called '../../x'; params/languages.yaml has mlt, slk"),
+    "no pairs": (
+        "pairs",
+        [],
+        "pairs: there are none; write `- {teacher: ..., languages: [...]}` lines",
+    ),
+    "a pair of no language": (
+        "pairs.0.languages",
+        [],
+        "pairs: toy-bert has no languages; name one or take the pair out",
+    ),
+    "an adapter of no width": (
+        "finetune.reduction_factor",
+        97,
+        "finetune: a reduction_factor of 97 leaves no adapter at a hidden size of",
+    ),
+    "a teacher out of the house": (
+        "pairs.0.teacher",
+        "../toy-bert",
+        "no model called '../toy-bert'; params/models.yaml has toy-bert",
+    ),
+    "a language out of the house": (
+        "pairs.0.languages",
+        ["../../x"],
+        "no language called '../../x'; params/languages.yaml has mlt, slk",
+    ),
     "a folder that is a list": ("data_root", ["a"], "data_root: ['a'] is not text"),
-    "a folder that cannot be": ("models_root", "a\0b", "models_root: 'a\\x00b' holds a character that cannot be printed; take it out"),
+    "a folder that cannot be": (
+        "models_root",
+        "a\0b",
+        "models_root: 'a\\x00b' holds a character that cannot be printed; take it out",
+    ),
     "a number for a title": ("title", 5, "title: 5 is not text"),
     "no title": ("title", None, "title is missing; add it"),
-    "a key too many": ("languages", ["mlt"], "unknown key 'languages'; it takes baselines, corpus, data_root"),
+    "a key too many": (
+        "languages",
+        ["mlt"],
+        "unknown key 'languages'; it takes baselines, corpus, data_root",
+    ),
 }
 
 
@@ -137,14 +332,30 @@ def refused(call, said):
 @pytest.mark.parametrize("case", FILES)
 def test_study_files(case):
     place, value, said = FILES[case]
-    toys.write_study(toys.changed(toys.STUDY | {"data_root": "a", "models_root": "b"}, place, value))
+    toys.write_study(
+        toys.changed(toys.STUDY | {"data_root": "a", "models_root": "b"}, place, value)
+    )
     message = refused(lambda: plan.jobs("toy"), said)
-    assert message.startswith(("params/studies/toy.yaml: ", "no model called", "no language called", "hidden: ", "finetune: "))
+    assert message.startswith(
+        (
+            "params/studies/toy.yaml: ",
+            "no model called",
+            "no language called",
+            "hidden: ",
+            "finetune: ",
+        )
+    )
 
 
-@pytest.mark.parametrize("name", ["nothing", "", "toy.yaml", "../toy", "Toy", "a/toy", "/toy", "toy\0", "~", None, 7, ["toy"]])
+@pytest.mark.parametrize(
+    "name",
+    ["nothing", "", "toy.yaml", "../toy", "Toy", "a/toy", "/toy", "toy\0", "~", None, 7, ["toy"]],
+)
 def test_studies_that_do_not_exist(name):
-    refused(lambda: studies.study(name), f"no study called {name!r}; params/studies has toy: take one of these or add a file")
+    refused(
+        lambda: studies.study(name),
+        f"no study called {name!r}; params/studies has toy: take one of these or add a file",
+    )
 
 
 @pytest.mark.parametrize("name", [".toy", "-toy", "to y", "toy;ls", "$(ls)", "žltý", "x" * 101])
@@ -159,54 +370,151 @@ def chain(**given):
 
 
 def scoring(language="mlt", task="tc", seed=1, overrides=None):
-    return lambda: studies.scoring(studies.chain("toy", language)[-1], language, task, seed, overrides)
+    return lambda: studies.scoring(
+        studies.chain("toy", language)[-1], language, task, seed, overrides
+    )
 
 
 def notebook(step, **given):
-    values = {"study": "toy", "language": "mlt", "teacher": "", "seed": 1, "order": [], "overrides": {}, "task": "tc", "model_step": ""}
+    values = {
+        "study": "toy",
+        "language": "mlt",
+        "teacher": "",
+        "seed": 1,
+        "order": [],
+        "overrides": {},
+        "task": "tc",
+        "model_step": "",
+    }
     declared = {name: type(value) for name, value in values.items()}
     return lambda: studies.resolve(step, {"__annotations__": declared} | values | given)
 
 
 REQUESTS = {
-    "a language the study has not": (chain(language="eng"), "the study 'toy' has no language 'eng'; it has mlt, slk, swh: take one of"),
-    "a language nobody has": (notebook("layers", language="xxx"), "no language called 'xxx'; params/languages.yaml has mlt"),
-    "a language that ends early": (notebook("layers", language="mlt\0"), r"language: 'mlt\x00' holds a character that cannot be printed"),
+    "a language the study has not": (
+        chain(language="eng"),
+        "the study 'toy' has no language 'eng'; it has mlt, slk, swh: take one of",
+    ),
+    "a language nobody has": (
+        notebook("layers", language="xxx"),
+        "no language called 'xxx'; params/languages.yaml has mlt",
+    ),
+    "a language that ends early": (
+        notebook("layers", language="mlt\0"),
+        r"language: 'mlt\x00' holds a character that cannot be printed",
+    ),
     "an empty language": (notebook("layers", language=""), "no language called ''"),
-    "the other pair's teacher": (chain(teacher="toy-xlmr"), "does not pair the teacher 'toy-xlmr' with 'mlt' (it has 'toy-bert')"),
-    "an unknown teacher": (notebook("layers", teacher="bert"), "does not pair the teacher 'bert' with 'mlt'"),
-    "an unknown teacher to train": (notebook("pretrain", teacher="mbert"), "the study 'toy' has no teacher 'mbert'; it has toy-bert, toy"),
+    "the other pair's teacher": (
+        chain(teacher="toy-xlmr"),
+        "does not pair the teacher 'toy-xlmr' with 'mlt' (it has 'toy-bert')",
+    ),
+    "an unknown teacher": (
+        notebook("layers", teacher="bert"),
+        "does not pair the teacher 'bert' with 'mlt'",
+    ),
+    "an unknown teacher to train": (
+        notebook("pretrain", teacher="mbert"),
+        "the study 'toy' has no teacher 'mbert'; it has toy-bert, toy",
+    ),
     "an unknown study": (notebook("layers", study="dmeo"), "no study called 'dmeo'"),
     "an unknown task": (notebook("finetune", task="qa"), "task: 'qa' is none of tc, pos"),
-    "a task the study has not": (scoring(task="ner"), "study 'toy': task: 'ner' is none of tc, pos"),
-    "an unknown model": (notebook("finetune", model_step="student"), "step: 'student' is none of pretrain, adapt"),
-    "a model beyond the order": (notebook("finetune", model_step="ffn", order=["pretrain", "layers"]), "step: 'ffn' is none of pretrain"),
-    "a step beyond the order": (notebook("ffn", order=["pretrain", "layers"]), "step: 'ffn' is none of pretrain, layers"),
-    "an unknown step in an order": (notebook("layers", order=["pretrain", "fold"]), "order: 'fold' is none of pretrain"),
+    "a task the study has not": (
+        scoring(task="ner"),
+        "study 'toy': task: 'ner' is none of tc, pos",
+    ),
+    "an unknown model": (
+        notebook("finetune", model_step="student"),
+        "step: 'student' is none of pretrain, adapt",
+    ),
+    "a model beyond the order": (
+        notebook("finetune", model_step="ffn", order=["pretrain", "layers"]),
+        "step: 'ffn' is none of pretrain",
+    ),
+    "a step beyond the order": (
+        notebook("ffn", order=["pretrain", "layers"]),
+        "step: 'ffn' is none of pretrain, layers",
+    ),
+    "an unknown step in an order": (
+        notebook("layers", order=["pretrain", "fold"]),
+        "order: 'fold' is none of pretrain",
+    ),
     "an order of numbers": (notebook("layers", order=[1, 2]), "order: 1 is none of pretrain"),
-    "an order of lists": (notebook("layers", order=[["pretrain"]]), "order: ['pretrain'] is none of"),
-    "an order without a teacher": (notebook("layers", order=["layers"]), "order: starts with pretrain"),
-    "overrides of no step": (chain(overrides={"layer": {"steps": 1}}), "overrides: unknown key 'layer'; it takes adapt, ffn"),
-    "overrides of no setting": (chain(overrides={"layers": {"step": 1}}), "overrides: layers: unknown key 'step'"),
-    "overrides that are a number": (chain(overrides={"layers": 3}), "overrides: layers: expected `key: value` pairs, got 3"),
-    "overrides of a step left out": (notebook("ffn", order=["pretrain", "ffn"], overrides={"layers": {"steps": 1}}),
-                                     "overrides: unknown key 'layers'"),
-    "a rate as text": (chain(overrides={"hidden": {"learning_rate": "1e-3"}}), "overrides: hidden: learning_rate: '1e-3' is not a number"),
-    "a weight beyond one": (chain(overrides={"hidden": {"mlm_weight": 2}}), "mlm_weight: 2 is out of range; it is a share"),
-    "more layers than there are": (chain(overrides={"layers": {"num_hidden_layers": 5}}),
-                                   "num_hidden_layers 5 was asked for; the teacher has 4"),
-    "no layers": (chain(overrides={"layers": {"num_hidden_layers": 0}}), "num_hidden_layers: 0 is out of range"),
-    "a wider FFN": (chain(overrides={"ffn": {"intermediate_size": 999}}), "intermediate_size 999 was asked for; the teacher has 384"),
-    "a vocabulary too large": (chain(overrides={"vocabulary": {"kept_tokens": 9999}}),
-                               "kept_tokens 9999 was asked for; the teacher has 4000"),
-    "heads that do not divide": (chain(overrides={"hidden": {"hidden_size": 50}}),
-                                 "must be a multiple of 4 up to 96: the nearest that work are 48 and 52"),
-    "a larger hidden size": (chain(overrides={"hidden": {"hidden_size": 768}}), "a hidden size of 768 was asked for; 4 heads stay"),
-    "no reduction": (scoring(overrides={"finetune": {"reduction_factor": 0}}), "overrides: finetune: reduction_factor: 0 is out of range"),
-    "epochs of no kind": (scoring(overrides={"finetune": {"epochs": 3}}), "overrides: finetune: unknown key 'epochs'"),
-    "a kind that is a number": (scoring(overrides={"finetune": {"token": 3}}), "finetune: token: expected `key: value` pairs, got 3"),
-    "a measure that is not asked for": (notebook("lens"), "the study 'toy' does not measure lens (sentences not given); add `measure:"),
-    "a collection of nothing": (lambda: plan.collect("toy", paths.data() / "kept"), "the study 'toy' is not finished, 41 of 41 runs are"),
+    "an order of lists": (
+        notebook("layers", order=[["pretrain"]]),
+        "order: ['pretrain'] is none of",
+    ),
+    "an order without a teacher": (
+        notebook("layers", order=["layers"]),
+        "order: starts with pretrain",
+    ),
+    "overrides of no step": (
+        chain(overrides={"layer": {"steps": 1}}),
+        "overrides: unknown key 'layer'; it takes adapt, ffn",
+    ),
+    "overrides of no setting": (
+        chain(overrides={"layers": {"step": 1}}),
+        "overrides: layers: unknown key 'step'",
+    ),
+    "overrides that are a number": (
+        chain(overrides={"layers": 3}),
+        "overrides: layers: expected `key: value` pairs, got 3",
+    ),
+    "overrides of a step left out": (
+        notebook("ffn", order=["pretrain", "ffn"], overrides={"layers": {"steps": 1}}),
+        "overrides: unknown key 'layers'",
+    ),
+    "a rate as text": (
+        chain(overrides={"hidden": {"learning_rate": "1e-3"}}),
+        "overrides: hidden: learning_rate: '1e-3' is not a number",
+    ),
+    "a weight beyond one": (
+        chain(overrides={"hidden": {"mlm_weight": 2}}),
+        "mlm_weight: 2 is out of range; it is a share",
+    ),
+    "more layers than there are": (
+        chain(overrides={"layers": {"num_hidden_layers": 5}}),
+        "num_hidden_layers 5 was asked for; the teacher has 4",
+    ),
+    "no layers": (
+        chain(overrides={"layers": {"num_hidden_layers": 0}}),
+        "num_hidden_layers: 0 is out of range",
+    ),
+    "a wider FFN": (
+        chain(overrides={"ffn": {"intermediate_size": 999}}),
+        "intermediate_size 999 was asked for; the teacher has 384",
+    ),
+    "a vocabulary too large": (
+        chain(overrides={"vocabulary": {"kept_tokens": 9999}}),
+        "kept_tokens 9999 was asked for; the teacher has 4000",
+    ),
+    "heads that do not divide": (
+        chain(overrides={"hidden": {"hidden_size": 50}}),
+        "must be a multiple of 4 up to 96: the nearest that work are 48 and 52",
+    ),
+    "a larger hidden size": (
+        chain(overrides={"hidden": {"hidden_size": 768}}),
+        "a hidden size of 768 was asked for; 4 heads stay",
+    ),
+    "no reduction": (
+        scoring(overrides={"finetune": {"reduction_factor": 0}}),
+        "overrides: finetune: reduction_factor: 0 is out of range",
+    ),
+    "epochs of no kind": (
+        scoring(overrides={"finetune": {"epochs": 3}}),
+        "overrides: finetune: unknown key 'epochs'",
+    ),
+    "a kind that is a number": (
+        scoring(overrides={"finetune": {"token": 3}}),
+        "finetune: token: expected `key: value` pairs, got 3",
+    ),
+    "a measure that is not asked for": (
+        notebook("lens"),
+        "the study 'toy' does not measure lens (sentences not given); add `measure:",
+    ),
+    "a collection of nothing": (
+        lambda: plan.collect("toy", files.data() / "kept"),
+        "the study 'toy' is not finished, 41 of 41 runs are",
+    ),
 }
 
 
@@ -215,44 +523,79 @@ def test_requests(case):
     refused(*REQUESTS[case])
 
 
-def teacher(**facts):
-    return lambda: mlm.teacher(facts, None, toys.sentences(), 1)
+def teacher(**entry):
+    return lambda: pretraining.teacher(entry, None, toys.sentences(), 1)
 
 
 def new(**configuration):
     usual = {"model_type": "bert", "vocab_size": 120, "hidden_size": 24, "num_attention_heads": 4}
-    return teacher(make="new", configuration={name: value for name, value in (usual | configuration).items() if value is not None})
+    return teacher(
+        make="new",
+        configuration={
+            name: value for name, value in (usual | configuration).items() if value is not None
+        },
+    )
 
 
 def untrained(train, **settings):
     """A training that must not begin; both kinds share the checks."""
-    return lambda: train(toys.DISTIL | settings, paths.data() / "checkpoints")
+    return lambda: train(toys.DISTIL | settings, files.data() / "checkpoints")
 
 
 def adapt(settings, folder, text=None):
     text = toys.sentences() if text is None else text
-    return mlm.train(toys.model("bert"), toys.tokenizer("bert"), text, toys.sentences(), settings, 1, folder)
+    return pretraining.train(
+        toys.model("bert"), toys.tokenizer("bert"), text, toys.sentences(), settings, 1, folder
+    )
 
 
 def distil(settings, folder):
     text, model = toys.sentences(), toys.model("bert")
-    return distillation.distil(model, toys.model("bert"), toys.tokenizer("bert"), text, text, settings, 1, folder)
+    return distillation.distil(
+        model, toys.model("bert"), toys.tokenizer("bert"), text, text, settings, 1, folder
+    )
 
 
 TEACHERS = {
-    "made in no known way": (teacher(make="copy"), "no way called 'copy' to make a teacher; there are new, local, hub"),
-    "a folder without a root": (teacher(make="local", folder="x"), "the teacher's folder x is not there; set models_root"),
-    "an unknown type": (new(model_type="gpt2"), "configuration: model_type: 'gpt2' is none of bert, xlm-roberta"),
+    "made in no known way": (
+        teacher(make="copy"),
+        "no way called 'copy' to make a teacher; there are new, local, hub",
+    ),
+    "a folder without a root": (
+        teacher(make="local", folder="x"),
+        "the teacher's folder x is not there; set models_root",
+    ),
+    "an unknown type": (
+        new(model_type="gpt2"),
+        "configuration: model_type: 'gpt2' is none of bert, xlm-roberta",
+    ),
     "no type": (new(model_type=None), "configuration: model_type: None is none of"),
     "no vocabulary": (new(vocab_size=None), "configuration: vocab_size is missing"),
     "a misspelt size": (new(hiden_size=48), "configuration: unknown key 'hiden_size'"),
-    "heads that do not divide": (new(hidden_size=26), "a hidden_size of 26 is no multiple of 4 heads"),
-    "no published adaptation": (lambda: mlm.published_adaptation({"adapted": {"mlt": {}}}, "slk"),
-                                "no adapted teacher is published for 'slk'; there are mlt: set `published: false`"),
-    "nothing published at all": (lambda: mlm.published_adaptation({}, "slk"), "there are none"),
-    "text longer than the model": (untrained(adapt, max_length=513), "a max_length of 513 tokens was asked for; the model takes 3 to 512"),
-    "text of special tokens only": (untrained(distil, max_length=2), "a max_length of 2 tokens was asked for"),
-    "no text": (lambda: adapt(toys.SETTINGS, paths.data() / "checkpoints", []), "no sentences to train on; the corpus is empty"),
+    "heads that do not divide": (
+        new(hidden_size=26),
+        "a hidden_size of 26 is no multiple of 4 heads",
+    ),
+    "no published adaptation": (
+        lambda: pretraining.published_adaptation({"adapted": {"mlt": {}}}, "slk"),
+        "no adapted teacher is published for 'slk'; there are mlt: set `published: false`",
+    ),
+    "nothing published at all": (
+        lambda: pretraining.published_adaptation({}, "slk"),
+        "there are none",
+    ),
+    "text longer than the model": (
+        untrained(adapt, max_length=513),
+        "a max_length of 513 tokens was asked for; the model takes 3 to 512",
+    ),
+    "text of special tokens only": (
+        untrained(distil, max_length=2),
+        "a max_length of 2 tokens was asked for",
+    ),
+    "no text": (
+        lambda: adapt(toys.SETTINGS, files.data() / "checkpoints", []),
+        "no sentences to train on; the corpus is empty",
+    ),
 }
 
 
@@ -269,55 +612,284 @@ def test_no_steps_are_no_training():
 
 HUB = {"make": "hub", "repository": "a/b", "revision": None, "licence": "MIT"}
 FACTS = {  # file of params, key, entry -> words of the refusal; a key of None takes the whole file's text from the entry
-    "a language that is a path": ("languages", "../../x", {"name": "X", "script": "Latn"}, "'../../x' cannot be a name, since it becomes"),
-    "a language with a slash": ("languages", "a/b", {"name": "X", "script": "Latn"}, "languages.yaml: 'a/b' cannot be a name"),
-    "an absolute language": ("languages", "/etc", {"name": "X", "script": "Latn"}, "'/etc' cannot be a name"),
-    "a hidden language": ("languages", ".git", {"name": "X", "script": "Latn"}, "'.git' cannot be a name"),
+    "a language that is a path": (
+        "languages",
+        "../../x",
+        {"name": "X", "script": "Latn"},
+        "'../../x' cannot be a name, since it becomes",
+    ),
+    "a language with a slash": (
+        "languages",
+        "a/b",
+        {"name": "X", "script": "Latn"},
+        "languages.yaml: 'a/b' cannot be a name",
+    ),
+    "an absolute language": (
+        "languages",
+        "/etc",
+        {"name": "X", "script": "Latn"},
+        "'/etc' cannot be a name",
+    ),
+    "a hidden language": (
+        "languages",
+        ".git",
+        {"name": "X", "script": "Latn"},
+        "'.git' cannot be a name",
+    ),
     "an empty language": ("languages", "", {"name": "X", "script": "Latn"}, "'' cannot be a name"),
-    "a language of two lines": ("languages", "a\nb", {"name": "X", "script": "Latn"}, r"'a\nb' cannot be a name"),
-    "Norwegian": ("languages", False, {"name": "Norwegian", "script": "Latn"}, "the name False is not text (YAML reads a bare no, yes"),
-    "a language of digits": ("languages", 12, {"name": "X", "script": "Latn"}, "the name 12 is not text; put it in quotes"),
-    "a language without a script": ("languages", "xyz", {"name": "X"}, "params/languages.yaml: xyz: script is missing; add it"),
-    "a language that is a word": ("languages", "xyz", "X", "xyz: expected `key: value` pairs, got 'X'"),
-    "a language of nothing": ("languages", "xyz", None, "xyz: expected `key: value` pairs, got None"),
-    "a language of number": ("languages", "xyz", {"name": 5, "script": "Latn"}, "xyz: name: 5 is not text"),
-    "a data set that is a path": ("languages", "xyz", {"name": "X", "script": "Latn", "flores": "../x"}, "flores: '../x' is no name of a"),
-    "a teacher that is a path": ("models", "../x", {"make": "local", "folder": "x"}, "models.yaml: '../x' cannot be a name"),
-    "a teacher of nothing": ("models", "x", None, "models.yaml: x: expected `key: value` pairs, got None"),
-    "a teacher made in no way": ("models", "x", {"make": "copy"}, "x: make: 'copy' is none of new, local, hub"),
+    "a language of two lines": (
+        "languages",
+        "a\nb",
+        {"name": "X", "script": "Latn"},
+        r"'a\nb' cannot be a name",
+    ),
+    "Norwegian": (
+        "languages",
+        False,
+        {"name": "Norwegian", "script": "Latn"},
+        "the name False is not text (YAML reads a bare no, yes",
+    ),
+    "a language of digits": (
+        "languages",
+        12,
+        {"name": "X", "script": "Latn"},
+        "the name 12 is not text; put it in quotes",
+    ),
+    "a language without a script": (
+        "languages",
+        "xyz",
+        {"name": "X"},
+        "params/languages.yaml: xyz: script is missing; add it",
+    ),
+    "a language that is a word": (
+        "languages",
+        "xyz",
+        "X",
+        "xyz: expected `key: value` pairs, got 'X'",
+    ),
+    "a language of nothing": (
+        "languages",
+        "xyz",
+        None,
+        "xyz: expected `key: value` pairs, got None",
+    ),
+    "a language of number": (
+        "languages",
+        "xyz",
+        {"name": 5, "script": "Latn"},
+        "xyz: name: 5 is not text",
+    ),
+    "a data set that is a path": (
+        "languages",
+        "xyz",
+        {"name": "X", "script": "Latn", "flores": "../x"},
+        "flores: '../x' is no name of a",
+    ),
+    "a teacher that is a path": (
+        "models",
+        "../x",
+        {"make": "local", "folder": "x"},
+        "models.yaml: '../x' cannot be a name",
+    ),
+    "a teacher of nothing": (
+        "models",
+        "x",
+        None,
+        "models.yaml: x: expected `key: value` pairs, got None",
+    ),
+    "a teacher made in no way": (
+        "models",
+        "x",
+        {"make": "copy"},
+        "x: make: 'copy' is none of new, local, hub",
+    ),
     "a teacher made of no word": ("models", "x", {"make": []}, "x: make: [] is not text"),
-    "a teacher without a folder": ("models", "x", {"make": "local"}, "models.yaml: x: folder is missing; add it"),
-    "a folder above": ("models", "x", {"make": "local", "folder": "../x"}, "x: folder: '../x' is no folder below the study's models_root"),
-    "a folder above, later": ("models", "x", {"make": "local", "folder": "a/../../x"}, "'a/../../x' is no folder below"),
-    "an absolute folder": ("models", "x", {"make": "local", "folder": "/etc"}, "'/etc' is no folder below the study's models_root; name o"),
-    "a folder of home": ("models", "x", {"make": "local", "folder": "~/x"}, "'~/x' is no folder below"),
-    "a repository above": ("models", "x", HUB | {"repository": "../x"}, "repository: '../x' is no id of the hu"),
-    "an absolute repository": ("models", "x", HUB | {"repository": "/etc"}, "'/etc' is no id of the hub; write"),
-    "an address": ("models", "x", HUB | {"repository": "https://a/b"}, "'https://a/b' is no id of the hub"),
-    "a revision of digits": ("models", "x", HUB | {"revision": 123}, "revision: 123 is not text; put the"),
-    "an adapted path": ("models", "x", HUB | {"adapted": {"mlt": {"repository": "a/../b", "revision": None, "licence": "MIT"}}},
-                        "x: adapted: mlt: repository: 'a/../b' is no id of the hub"),
-    "adapted to a word": ("models", "x", HUB | {"adapted": {"mlt": "a/c"}}, "x: adapted: mlt: expected `key: value` pairs, got 'a/c'"),
-    "a misspelt teacher": ("models", "x", {"make": "local", "foldr": "x"}, "x: unknown key 'foldr'; it takes adapted, folder, hidd"),
-    "narrowed to nothing": ("models", "x", {"make": "local", "folder": "x", "hidden_size": 0}, "x: hidden_size: 0 is out of range"),
-    "narrowed by a word": ("models", "x", HUB | {"intermediate_size": "768"}, "x: intermediate_size: '768' is not a whol"),
-    "a vocabulary above": ("models", "x", {"make": "local", "folder": "x", "vocabulary": "../v"}, "vocabulary: '../v' is no file below"),
-    "no layers": ("models", "x", {"make": "local", "folder": "x", "num_hidden_layers": 0}, "x: num_hidden_layers: 0 is out of range"),
-    "a new one narrowed": ("models", "x", {"make": "new", "configuration": {}, "hidden_size": 8}, "x: unknown key 'hidden_size'; it takes"),
-    "text that is a list": ("models", "x", {"make": "local", "folder": "x", "text": ["mlt"]}, "x: text: ['mlt'] is not a mapping"),
-    "text in all": ("models", "x", {"make": "local", "folder": "x", "text": {"mlt": "all"}}, "x: text: mlt: 'all' is not a whole number"),
-    "a width in words": ("models", "x", {"make": "new", "configuration": {"hidden_size": "96"}}, "hidden_size: '96' is not a whole number"),
-    "no heads": ("models", "x", {"make": "new", "configuration": {"num_attention_heads": 0}}, "num_attention_heads: 0 is out of range"),
-    "a task's folder above": ("tasks", "qa", {"kind": "token", "metric": "x", "folder": "../x", "extensions": []}, "'../x' cannot be a na"),
-    "a task of no kind": ("tasks", "qa", {"kind": "x", "metric": "x", "folder": "x", "extensions": []}, "kind: 'x' is none of sequence"),
-    "a share above one": ("training", "mlm_probability", 15, "training.yaml: mlm_probability: 15 is out of range; it is a share, 0 to 1"),
-    "nothing masked": ("training", "mlm_probability", 0, "mlm_probability: 0 is out of range; give a number above 0"),
-    "never evaluated": ("training", "evaluations", 0, "evaluations: 0 is out of range; give a number above 0"),
-    "an unknown constant": ("training", "wramup", 0.1, "params/training.yaml: unknown key 'wramup'; it takes evaluations"),
-    "an empty file": ("languages", None, "", "languages.yaml: holds nothing, expected `key: value` lines"),
-    "a list": ("languages", None, "- mlt\n", "languages.yaml: holds a list, expected `key: value` lines"),
-    "a bomb": ("models", None, "a: &a [1,1]\nb: &b [*a,*a]\nc: [*b,*b]\n", "models.yaml:2: the alias *a is not taken; write out what it"),
-    "Latin-1": ("languages", None, "mlt: {name: caf\xe9}\n".encode("latin-1"), "languages.yaml: not UTF-8 text"),
+    "a teacher without a folder": (
+        "models",
+        "x",
+        {"make": "local"},
+        "models.yaml: x: folder is missing; add it",
+    ),
+    "a folder above": (
+        "models",
+        "x",
+        {"make": "local", "folder": "../x"},
+        "x: folder: '../x' is no folder below the study's models_root",
+    ),
+    "a folder above, later": (
+        "models",
+        "x",
+        {"make": "local", "folder": "a/../../x"},
+        "'a/../../x' is no folder below",
+    ),
+    "an absolute folder": (
+        "models",
+        "x",
+        {"make": "local", "folder": "/etc"},
+        "'/etc' is no folder below the study's models_root; name o",
+    ),
+    "a folder of home": (
+        "models",
+        "x",
+        {"make": "local", "folder": "~/x"},
+        "'~/x' is no folder below",
+    ),
+    "a repository above": (
+        "models",
+        "x",
+        HUB | {"repository": "../x"},
+        "repository: '../x' is no id of the hu",
+    ),
+    "an absolute repository": (
+        "models",
+        "x",
+        HUB | {"repository": "/etc"},
+        "'/etc' is no id of the hub; write",
+    ),
+    "an address": (
+        "models",
+        "x",
+        HUB | {"repository": "https://a/b"},
+        "'https://a/b' is no id of the hub",
+    ),
+    "a revision of digits": (
+        "models",
+        "x",
+        HUB | {"revision": 123},
+        "revision: 123 is not text; put the",
+    ),
+    "an adapted path": (
+        "models",
+        "x",
+        HUB | {"adapted": {"mlt": {"repository": "a/../b", "revision": None, "licence": "MIT"}}},
+        "x: adapted: mlt: repository: 'a/../b' is no id of the hub",
+    ),
+    "adapted to a word": (
+        "models",
+        "x",
+        HUB | {"adapted": {"mlt": "a/c"}},
+        "x: adapted: mlt: expected `key: value` pairs, got 'a/c'",
+    ),
+    "a misspelt teacher": (
+        "models",
+        "x",
+        {"make": "local", "foldr": "x"},
+        "x: unknown key 'foldr'; it takes adapted, folder, hidd",
+    ),
+    "narrowed to nothing": (
+        "models",
+        "x",
+        {"make": "local", "folder": "x", "hidden_size": 0},
+        "x: hidden_size: 0 is out of range",
+    ),
+    "narrowed by a word": (
+        "models",
+        "x",
+        HUB | {"intermediate_size": "768"},
+        "x: intermediate_size: '768' is not a whol",
+    ),
+    "a vocabulary above": (
+        "models",
+        "x",
+        {"make": "local", "folder": "x", "vocabulary": "../v"},
+        "vocabulary: '../v' is no file below",
+    ),
+    "no layers": (
+        "models",
+        "x",
+        {"make": "local", "folder": "x", "num_hidden_layers": 0},
+        "x: num_hidden_layers: 0 is out of range",
+    ),
+    "a new one narrowed": (
+        "models",
+        "x",
+        {"make": "new", "configuration": {}, "hidden_size": 8},
+        "x: unknown key 'hidden_size'; it takes",
+    ),
+    "text that is a list": (
+        "models",
+        "x",
+        {"make": "local", "folder": "x", "text": ["mlt"]},
+        "x: text: ['mlt'] is not a mapping",
+    ),
+    "text in all": (
+        "models",
+        "x",
+        {"make": "local", "folder": "x", "text": {"mlt": "all"}},
+        "x: text: mlt: 'all' is not a whole number",
+    ),
+    "a width in words": (
+        "models",
+        "x",
+        {"make": "new", "configuration": {"hidden_size": "96"}},
+        "hidden_size: '96' is not a whole number",
+    ),
+    "no heads": (
+        "models",
+        "x",
+        {"make": "new", "configuration": {"num_attention_heads": 0}},
+        "num_attention_heads: 0 is out of range",
+    ),
+    "a task's folder above": (
+        "tasks",
+        "qa",
+        {"kind": "token", "metric": "x", "folder": "../x", "extensions": []},
+        "'../x' cannot be a na",
+    ),
+    "a task of no kind": (
+        "tasks",
+        "qa",
+        {"kind": "x", "metric": "x", "folder": "x", "extensions": []},
+        "kind: 'x' is none of sequence",
+    ),
+    "a share above one": (
+        "training",
+        "mlm_probability",
+        15,
+        "training.yaml: mlm_probability: 15 is out of range; it is a share, 0 to 1",
+    ),
+    "nothing masked": (
+        "training",
+        "mlm_probability",
+        0,
+        "mlm_probability: 0 is out of range; give a number above 0",
+    ),
+    "never evaluated": (
+        "training",
+        "evaluations",
+        0,
+        "evaluations: 0 is out of range; give a number above 0",
+    ),
+    "an unknown constant": (
+        "training",
+        "wramup",
+        0.1,
+        "params/training.yaml: unknown key 'wramup'; it takes evaluations",
+    ),
+    "an empty file": (
+        "languages",
+        None,
+        "",
+        "languages.yaml: holds nothing, expected `key: value` lines",
+    ),
+    "a list": (
+        "languages",
+        None,
+        "- mlt\n",
+        "languages.yaml: holds a list, expected `key: value` lines",
+    ),
+    "a bomb": (
+        "models",
+        None,
+        "a: &a [1,1]\nb: &b [*a,*a]\nc: [*b,*b]\n",
+        "models.yaml:2: the alias *a is not taken; write out what it",
+    ),
+    "Latin-1": (
+        "languages",
+        None,
+        "mlt: {name: caf\xe9}\n".encode("latin-1"),
+        "languages.yaml: not UTF-8 text",
+    ),
 }
 
 
@@ -331,7 +903,7 @@ def test_facts(case, common):
     else:
         toys.write_yaml(file, yaml.safe_load(before) | {key: entry})
     try:
-        refused(lambda: plan.jobs("toy") and params.facts(name), said)
+        refused(lambda: plan.jobs("toy") and facts.facts(name), said)
     finally:
         file.write_bytes(before)
 
@@ -341,7 +913,7 @@ def test_facts_that_are_not_there(common):
     before = file.read_bytes()
     for make in (file.unlink, file.mkdir):
         make()
-        refused(lambda: params.fact("languages", "mlt"), f"{file}: there is no such file")
+        refused(lambda: facts.fact("languages", "mlt"), f"{file}: there is no such file")
     file.rmdir()
     file.write_bytes(before)
 
@@ -351,23 +923,62 @@ def text(count: int) -> str:
 
 
 CORPORA = {  # name and content of the file of xyz -> words of the refusal, after the file
-    "no file": ({}, " has no text of 'xyz'; it has nothing: add xyz.txt (or .txt.xz, .txt.gz), one sentence a line"),
+    "no file": (
+        {},
+        " has no text of 'xyz'; it has nothing: add xyz.txt (or .txt.xz, .txt.gz), one sentence a line",
+    ),
     "another language": ({"abc.txt": "x"}, " has no text of 'xyz'; it has abc: add"),
-    "two files": ({"xyz.txt": text(300), "xyz.txt.gz": b""}, " has xyz.txt and xyz.txt.gz; keep one"),
+    "two files": (
+        {"xyz.txt": text(300), "xyz.txt.gz": b""},
+        " has xyz.txt and xyz.txt.gz; keep one",
+    ),
     "a folder": ({"xyz.txt": None}, " has no text of 'xyz'"),
     "white space": ({"xyz.txt": " \n\t\n\u00a0\n"}, "xyz.txt: the file is empty"),
-    "random bytes": ({"xyz.txt": bytes(range(256)) * 9}, "xyz.txt:2: not UTF-8 text (invalid start byte 0x80); save the file as UTF-8"),
-    "NUL": ({"xyz.txt": text(250) + "a\0b\n"}, "xyz.txt:251: not plain text (a NUL character stands there); save the file"),
-    "UTF-16": ({"xyz.txt": text(300).encode("utf-16")}, "xyz.txt:1: not UTF-8 text (invalid start byte 0xff); it looks like UTF-16; save"),
-    "UTF-16 without a mark": ({"xyz.txt": text(300).encode("utf-16-le")}, "xyz.txt:1: not plain text (a NUL character stands there)"),
-    "two encodings": ({"xyz.txt": text(300).encode() + "café".encode("latin-1")}, "xyz.txt:301: not UTF-8 text"),
-    "one sentence": ({"xyz.txt": "One.\n"}, "xyz.txt: 1 different lines of text, of which a twentieth each is held out as dev and test"),
+    "random bytes": (
+        {"xyz.txt": bytes(range(256)) * 9},
+        "xyz.txt:2: not UTF-8 text (invalid start byte 0x80); save the file as UTF-8",
+    ),
+    "NUL": (
+        {"xyz.txt": text(250) + "a\0b\n"},
+        "xyz.txt:251: not plain text (a NUL character stands there); save the file",
+    ),
+    "UTF-16": (
+        {"xyz.txt": text(300).encode("utf-16")},
+        "xyz.txt:1: not UTF-8 text (invalid start byte 0xff); it looks like UTF-16; save",
+    ),
+    "UTF-16 without a mark": (
+        {"xyz.txt": text(300).encode("utf-16-le")},
+        "xyz.txt:1: not plain text (a NUL character stands there)",
+    ),
+    "two encodings": (
+        {"xyz.txt": text(300).encode() + "café".encode("latin-1")},
+        "xyz.txt:301: not UTF-8 text",
+    ),
+    "one sentence": (
+        {"xyz.txt": "One.\n"},
+        "xyz.txt: 1 different lines of text, of which a twentieth each is held out as dev and test",
+    ),
     "one sentence, often": ({"xyz.txt": "One.\n" * 999}, "xyz.txt: 1 different lines of text"),
-    "few sentences": ({"xyz.txt": text(199)}, "xyz.txt: 199 different lines of text, of which a twentieth each is held out as dev and tes"),
-    "one endless line": ({"xyz.txt": text(9) + "word " * 10_000_000}, "xyz.txt:10: a line of 50,000,000 characters; put one sentence or"),
-    "half an archive": ({"xyz.txt.xz": lzma.compress(text(999).encode())[:-20]}, "xyz.txt.xz: not a whole .xz file"),
-    "an archive of junk inside": ({"xyz.txt.gz": gzip.compress(text(999).encode())[:60] + b"junk" * 99}, "xyz.txt.gz: not a whole .gz fil"),
-    "a truncated archive": ({"xyz.txt.gz": gzip.compress(text(999).encode())[:-9]}, "xyz.txt.gz: not a whole .gz file"),
+    "few sentences": (
+        {"xyz.txt": text(199)},
+        "xyz.txt: 199 different lines of text, of which a twentieth each is held out as dev and tes",
+    ),
+    "one endless line": (
+        {"xyz.txt": text(9) + "word " * 10_000_000},
+        "xyz.txt:10: a line of 50,000,000 characters; put one sentence or",
+    ),
+    "half an archive": (
+        {"xyz.txt.xz": lzma.compress(text(999).encode())[:-20]},
+        "xyz.txt.xz: not a whole .xz file",
+    ),
+    "an archive of junk inside": (
+        {"xyz.txt.gz": gzip.compress(text(999).encode())[:60] + b"junk" * 99},
+        "xyz.txt.gz: not a whole .gz fil",
+    ),
+    "a truncated archive": (
+        {"xyz.txt.gz": gzip.compress(text(999).encode())[:-9]},
+        "xyz.txt.gz: not a whole .gz file",
+    ),
 }
 
 
@@ -383,16 +994,22 @@ def test_corpora(case, tmp_path):
             (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     begun = time.monotonic()
     for part in corpora.PARTS:
-        assert refused(lambda part=part: corpora.load("xyz", Source("local", tmp_path / "root"), part), said).startswith(str(folder))
+        assert refused(
+            lambda part=part: corpora.load("xyz", Source("local", tmp_path / "root"), part), said
+        ).startswith(str(folder))
     assert time.monotonic() - begun < 20
 
 
 def test_text_that_is_merely_untidy_is_taken(tmp_path):
     """Repeated lines count once, a byte order mark and white space go, a long paragraph is one line."""
     (tmp_path / "corpora").mkdir()
-    (tmp_path / "corpora" / "xyz.txt").write_bytes(b"\xef\xbb\xbf" + (text(200) * 3 + "  \r\n" + "word " * 9000).encode())
+    (tmp_path / "corpora" / "xyz.txt").write_bytes(
+        b"\xef\xbb\xbf" + (text(200) * 3 + "  \r\n" + "word " * 9000).encode()
+    )
     parts = {part: corpora.load("xyz", Source("local", tmp_path), part) for part in corpora.PARTS}
-    assert sum(map(len, parts.values())) == 201 and any("Sentence number 0." in lines for lines in parts.values())
+    assert sum(map(len, parts.values())) == 201 and any(
+        "Sentence number 0." in lines for lines in parts.values()
+    )
 
 
 def tsv(*rows):
@@ -401,36 +1018,133 @@ def tsv(*rows):
 
 GOOD = tsv(("a", "x"), ("b", "y"))
 WORDS = "Anna B-PER\nin O\nMt B-LOC\n"
-TAGS = "".join(f"{number}\tw\t_\t{tag}" + "\t_" * 6 + "\n" for number, tag in ((1, "NOUN"), (2, "VERB")))
+TAGS = "".join(
+    f"{number}\tw\t_\t{tag}" + "\t_" * 6 + "\n" for number, tag in ((1, "NOUN"), (2, "VERB"))
+)
 LABELLED = {  # task, and what differs from good files -> words of the refusal
-    "a label of its own": ("sa", {"dev.tsv": tsv(("a", "x"), ("b", "z"))}, "dev.tsv:3: sa in xyz: dev has 'z', train only 'x', 'y'; corre"),
-    "labels of its own": ("sa", {"test.tsv": tsv(("a", "w"), ("b", "z"))}, "test.tsv:2: sa in xyz: test has 'w', 'z', train only"),
-    "one label": ("sa", {f"{part}.tsv": tsv(("a", "x")) for part in tasks.PARTS}, "train.tsv: sa in xyz: train has only the label 'x'; a"),
-    "only a header": ("sa", {"test.tsv": tsv()}, "test.tsv: holds no example, only a header, comments or blank lines"),
+    "a label of its own": (
+        "sa",
+        {"dev.tsv": tsv(("a", "x"), ("b", "z"))},
+        "dev.tsv:3: sa in xyz: dev has 'z', train only 'x', 'y'; corre",
+    ),
+    "labels of its own": (
+        "sa",
+        {"test.tsv": tsv(("a", "w"), ("b", "z"))},
+        "test.tsv:2: sa in xyz: test has 'w', 'z', train only",
+    ),
+    "one label": (
+        "sa",
+        {f"{part}.tsv": tsv(("a", "x")) for part in tasks.PARTS},
+        "train.tsv: sa in xyz: train has only the label 'x'; a",
+    ),
+    "only a header": (
+        "sa",
+        {"test.tsv": tsv()},
+        "test.tsv: holds no example, only a header, comments or blank lines",
+    ),
     "nothing": ("sa", {"dev.tsv": ""}, "dev.tsv: the file is empty"),
     "no test": ("sa", {"test.tsv": None}, "needs one file test.tsv; it has none: add it"),
-    "a comma for a tab": ("sa", {"train.tsv": "text,label\na,x\n"}, "train.tsv:1: the header needs the column 'text' once; it has 'text,l"),
-    "another name": ("sa", {"train.tsv": "text\tsentiment\na\tx\n"}, "train.tsv:1: the header needs the column 'label' once; it has 'text"),
-    "capitals": ("sa", {"train.tsv": "Text\tLabel\na\tx\n"}, "train.tsv:1: the header needs the column 'text' once; it has 'Text', 'Label"),
-    "no header": ("sa", {"train.tsv": "a\tx\nb\ty\n"}, "train.tsv:1: the header needs the column 'text' once; it has 'a', 'x'"),
-    "a row too short": ("sa", {"train.tsv": GOOD + "c\n"}, "train.tsv:4: 1 tab-separated fields where the header has 2"),
-    "a cell of two lines": ("sa", {"train.tsv": GOOD + '"c\nd"\tx\n'}, "train.tsv:4: 1 tab-separated fields where the header has 2"),
-    "a row without a label": ("sa", {"dev.tsv": GOOD + "c\t\n"}, "dev.tsv:4: the column 'label' is empty; fill it or delete the row"),
-    "a table with NUL": ("sa", {"dev.tsv": GOOD + "c\0\tx\n"}, "dev.tsv:4: not plain text (a NUL character"),
-    "a table in Latin-1": ("sa", {"dev.tsv": GOOD.encode() + b"caf\xe9\tx\n"}, "dev.tsv:4: not UTF-8 text (invalid continuation byte 0xe9"),
-    "a spreadsheet": ("sa", {"train.tsv": b"PK\x03\x04\x14\x00\x08\x08"}, "train.tsv:1: not plain text (a NUL character stands there)"),
-    "a tag of its own": ("ner", {"dev.txt": WORDS + "B B-ORG\n"}, "dev.txt:4: ner in xyz: dev has 'B-ORG', train only 'B-LOC', 'B-PER', '"),
-    "both endings": ("ner", {"dev.conll": WORDS}, "needs one file dev.conll or dev.txt; it has dev.conll and dev.txt: keep one"),
-    "four columns": ("ner", {"train.txt": "Anna NNP B-NP B-PER\n"}, "train.txt:1: expected `word tag` with one space or tab between, got "),
-    "an entity from nowhere": ("ner", {"test.txt": "in O\nMt I-LOC\n"}, "test.txt:2: I-LOC goes on with an entity, but the tag before it "),
+    "a comma for a tab": (
+        "sa",
+        {"train.tsv": "text,label\na,x\n"},
+        "train.tsv:1: the header needs the column 'text' once; it has 'text,l",
+    ),
+    "another name": (
+        "sa",
+        {"train.tsv": "text\tsentiment\na\tx\n"},
+        "train.tsv:1: the header needs the column 'label' once; it has 'text",
+    ),
+    "capitals": (
+        "sa",
+        {"train.tsv": "Text\tLabel\na\tx\n"},
+        "train.tsv:1: the header needs the column 'text' once; it has 'Text', 'Label",
+    ),
+    "no header": (
+        "sa",
+        {"train.tsv": "a\tx\nb\ty\n"},
+        "train.tsv:1: the header needs the column 'text' once; it has 'a', 'x'",
+    ),
+    "a row too short": (
+        "sa",
+        {"train.tsv": GOOD + "c\n"},
+        "train.tsv:4: 1 tab-separated fields where the header has 2",
+    ),
+    "a cell of two lines": (
+        "sa",
+        {"train.tsv": GOOD + '"c\nd"\tx\n'},
+        "train.tsv:4: 1 tab-separated fields where the header has 2",
+    ),
+    "a row without a label": (
+        "sa",
+        {"dev.tsv": GOOD + "c\t\n"},
+        "dev.tsv:4: the column 'label' is empty; fill it or delete the row",
+    ),
+    "a table with NUL": (
+        "sa",
+        {"dev.tsv": GOOD + "c\0\tx\n"},
+        "dev.tsv:4: not plain text (a NUL character",
+    ),
+    "a table in Latin-1": (
+        "sa",
+        {"dev.tsv": GOOD.encode() + b"caf\xe9\tx\n"},
+        "dev.tsv:4: not UTF-8 text (invalid continuation byte 0xe9",
+    ),
+    "a spreadsheet": (
+        "sa",
+        {"train.tsv": b"PK\x03\x04\x14\x00\x08\x08"},
+        "train.tsv:1: not plain text (a NUL character stands there)",
+    ),
+    "a tag of its own": (
+        "ner",
+        {"dev.txt": WORDS + "B B-ORG\n"},
+        "dev.txt:4: ner in xyz: dev has 'B-ORG', train only 'B-LOC', 'B-PER', '",
+    ),
+    "both endings": (
+        "ner",
+        {"dev.conll": WORDS},
+        "needs one file dev.conll or dev.txt; it has dev.conll and dev.txt: keep one",
+    ),
+    "four columns": (
+        "ner",
+        {"train.txt": "Anna NNP B-NP B-PER\n"},
+        "train.txt:1: expected `word tag` with one space or tab between, got ",
+    ),
+    "an entity from nowhere": (
+        "ner",
+        {"test.txt": "in O\nMt I-LOC\n"},
+        "test.txt:2: I-LOC goes on with an entity, but the tag before it ",
+    ),
     "tags alone": ("ner", {"test.txt": "O\nO\n"}, "test.txt:1: expected `word tag`"),
-    "a universal tag of its own": ("pos", {"test.conllu": TAGS + "\n" + TAGS.replace("VERB", "ADJ")},
-                                   "test.conllu:5: pos in xyz: test has 'ADJ', train only 'NOUN', 'VERB'"),
-    "CoNLL for CoNLL-U": ("pos", {"dev.conllu": "w NOUN\n"}, "dev.conllu:1: 1 tab-separated columns, CoNLL-U has 10"),
-    "an id of zero": ("pos", {"dev.conllu": TAGS.replace("1\tw", "0\tw")}, "dev.conllu:1: the id '0' stands where 1 is due; ids count 1, "),
-    "a range alone": ("pos", {"dev.conllu": TAGS.replace("1\tw", "1-2\tw")}, "dev.conllu:2: the id '2' stands where 1 is due"),
-    "a manifest that is no JSON": ("sa", {"MANIFEST": '{"files": [\n'}, "MANIFEST.json:2: not valid JSON (Expecting value); correct it or"),
-    "a manifest of another kind": ("sa", {"MANIFEST": "{}"}, "MANIFEST.json: not a list of files and their sources (KeyError: 'files'); i"),
+    "a universal tag of its own": (
+        "pos",
+        {"test.conllu": TAGS + "\n" + TAGS.replace("VERB", "ADJ")},
+        "test.conllu:5: pos in xyz: test has 'ADJ', train only 'NOUN', 'VERB'",
+    ),
+    "CoNLL for CoNLL-U": (
+        "pos",
+        {"dev.conllu": "w NOUN\n"},
+        "dev.conllu:1: 1 tab-separated columns, CoNLL-U has 10",
+    ),
+    "an id of zero": (
+        "pos",
+        {"dev.conllu": TAGS.replace("1\tw", "0\tw")},
+        "dev.conllu:1: the id '0' stands where 1 is due; ids count 1, ",
+    ),
+    "a range alone": (
+        "pos",
+        {"dev.conllu": TAGS.replace("1\tw", "1-2\tw")},
+        "dev.conllu:2: the id '2' stands where 1 is due",
+    ),
+    "a manifest that is no JSON": (
+        "sa",
+        {"MANIFEST": '{"files": [\n'},
+        "MANIFEST.json:2: not valid JSON (Expecting value); correct it or",
+    ),
+    "a manifest of another kind": (
+        "sa",
+        {"MANIFEST": "{}"},
+        "MANIFEST.json: not a list of files and their sources (KeyError: 'files'); i",
+    ),
 }
 
 
@@ -438,7 +1152,7 @@ LABELLED = {  # task, and what differs from good files -> words of the refusal
 def test_labelled_files(case, tmp_path):
     task, changed, said = LABELLED[case]
     good, ending = {"sa": (GOOD, "tsv"), "ner": (WORDS, "txt"), "pos": (TAGS, "conllu")}[task]
-    folder = tmp_path / "root" / "tasks" / params.fact("tasks", task)["folder"] / "xyz"
+    folder = tmp_path / "root" / "tasks" / facts.fact("tasks", task)["folder"] / "xyz"
     folder.mkdir(parents=True)
     for name, content in ({f"{part}.{ending}": good for part in tasks.PARTS} | changed).items():
         file = tmp_path / "root" / "MANIFEST.json" if name == "MANIFEST" else folder / name
@@ -453,12 +1167,26 @@ def test_texts_of_test_that_train_has_are_counted_for_the_record(tmp_path):
     folder = tmp_path / "tasks" / "sentiment" / "xyz"
     folder.mkdir(parents=True)
     for part, rows in {"train": "axbycx", "dev": "dxey", "test": "axdybycyax"}.items():
-        (folder / f"{part}.tsv").write_text(tsv(*zip(rows[::2], rows[1::2], strict=True)), encoding="utf-8")
+        (folder / f"{part}.tsv").write_text(
+            tsv(*zip(rows[::2], rows[1::2], strict=True)), encoding="utf-8"
+        )
     loaded = tasks.load("sa", "xyz", Source("local", tmp_path), limit=1, test_limit=1)
     assert loaded.origin["also_in_train"] == {"dev": 0, "test": 4}
 
 
-PATHS = ["../../x", "..", "/etc", "../text/corpora/xyz", "xyz/../xyz", "", ".", "xyz.txt", "~", "*", "XYZ"]
+PATHS = [
+    "../../x",
+    "..",
+    "/etc",
+    "../text/corpora/xyz",
+    "xyz/../xyz",
+    "",
+    ".",
+    "xyz.txt",
+    "~",
+    "*",
+    "XYZ",
+]
 
 
 @pytest.mark.parametrize("language", PATHS)
@@ -469,9 +1197,13 @@ def test_a_language_never_becomes_a_path(language, tmp_path, monkeypatch):
     (tmp_path / "text" / "corpora" / "xyz.txt").write_text(text(300), encoding="utf-8")
     (tmp_path / "x.txt").write_text(text(300), encoding="utf-8")
     source = Source("local", tmp_path / "text")
-    refused(lambda: corpora.load(language, source, "train"), f"has no text of {language!r}; it has xyz")
+    refused(
+        lambda: corpora.load(language, source, "train"), f"has no text of {language!r}; it has xyz"
+    )
     refused(lambda: corpora.describe(language, source), f"has no text of {language!r}; it has xyz")
-    refused(lambda: tasks.load("sa", language, source), f"has no sa data of {language!r}; it has xyz")
+    refused(
+        lambda: tasks.load("sa", language, source), f"has no sa data of {language!r}; it has xyz"
+    )
     refused(lambda: corpora.load(language, Source("sample"), "train"), "no sample grammar for")
     refused(lambda: corpora.load(language, Source("hub"), "train"), "no language called")
     refused(notebook("layers", language=language), "no language called")
@@ -480,8 +1212,16 @@ def test_a_language_never_becomes_a_path(language, tmp_path, monkeypatch):
 
 
 def test_addresses_stay_below_their_folder(data):
-    for url in ("https://x/../../../etc/passwd", "file:///etc/passwd", "//etc/passwd", "/etc/passwd"):
-        refused(lambda url=url: hub.download(url), " is no address of a file on the web; correct it in params/")
+    for url in (
+        "https://x/../../../etc/passwd",
+        "file:///etc/passwd",
+        "//etc/passwd",
+        "/etc/passwd",
+    ):
+        refused(
+            lambda url=url: hub.download(url),
+            " is no address of a file on the web; correct it in params/",
+        )
 
 
 def test_links_are_read_through_and_never_written_through(tmp_path):
@@ -492,22 +1232,44 @@ def test_links_are_read_through_and_never_written_through(tmp_path):
     assert len(corpora.load("xyz", Source("local", tmp_path), "dev")) == 15
     before = (tmp_path / "far.txt").read_bytes()
     (tmp_path / "record.json").symlink_to(tmp_path / "far.txt")
-    paths.write_json(tmp_path / "record.json", {})
+    files.write_json(tmp_path / "record.json", {})
     (tmp_path / "model").symlink_to(tmp_path / "corpora")
-    with paths.whole_folder(tmp_path / "model") as folder:
+    with files.whole_folder(tmp_path / "model") as folder:
         (folder / "config.json").write_text("{}")
-    assert (tmp_path / "far.txt").read_bytes() == before and (tmp_path / "corpora" / "xyz.txt").exists()
+    assert (tmp_path / "far.txt").read_bytes() == before and (
+        tmp_path / "corpora" / "xyz.txt"
+    ).exists()
     assert not (tmp_path / "record.json").is_symlink() and not (tmp_path / "model").is_symlink()
-    assert sorted(each.name for each in tmp_path.iterdir()) == ["corpora", "far.txt", "model", "record.json"]
+    assert sorted(each.name for each in tmp_path.iterdir()) == [
+        "corpora",
+        "far.txt",
+        "model",
+        "record.json",
+    ]
 
 
 COMMANDS = {
-    "an unknown study": (["status", "nothing"], "no study called 'nothing'; params/studies has toy"),
+    "an unknown study": (
+        ["status", "nothing"],
+        "no study called 'nothing'; params/studies has toy",
+    ),
     "a study that is a path": (["make", "../toy"], "no study called '../toy'"),
-    "an unknown run": (["make", "toy", "x"], "the study 'toy' has no run x; `python -m lib.plan status toy` lists them"),
-    "nothing to collect": (["collect", "toy"], "the study 'toy' is not finished, 41 of 41 runs are missing"),
-    "nothing to publish": (["publish", "toy"], "the study 'toy' is not finished, 41 of 41 runs are missing"),
-    "a broken study": (["status", "broken"], "params/studies/broken.yaml: title is missing; add it"),
+    "an unknown run": (
+        ["make", "toy", "x"],
+        "the study 'toy' has no run x; `python -m lib.plan status toy` lists them",
+    ),
+    "nothing to collect": (
+        ["collect", "toy"],
+        "the study 'toy' is not finished, 41 of 41 runs are missing",
+    ),
+    "nothing to publish": (
+        ["publish", "toy"],
+        "the study 'toy' is not finished, 41 of 41 runs are missing",
+    ),
+    "a broken study": (
+        ["status", "broken"],
+        "params/studies/broken.yaml: title is missing; add it",
+    ),
 }
 
 
@@ -527,10 +1289,27 @@ def test_a_notebook_that_refuses_ends_the_command_with_its_sentence(tmp_path):
     """Not with the traceback of the library that ran it; other failures keep theirs."""
     for number, line in enumerate(("raise StudyError('a sentence')", "1 / 0")):
         plain = {"cell_type": "code", "outputs": [], "execution_count": None}
-        cells = [plain | {"id": "a", "metadata": {"tags": ["parameters"]}, "source": ""},
-                 plain | {"id": "b", "metadata": {}, "source": f"from lib.errors import StudyError\n{line}"}]
-        (tmp_path / f"{number}.ipynb").write_text(json.dumps({"cells": cells, "metadata": {"kernelspec": {
-            "name": "python3", "display_name": "Python 3", "language": "python"}}, "nbformat": 4, "nbformat_minor": 5}))
+        cells = [
+            plain | {"id": "a", "metadata": {"tags": ["parameters"]}, "source": ""},
+            plain
+            | {"id": "b", "metadata": {}, "source": f"from lib.errors import StudyError\n{line}"},
+        ]
+        (tmp_path / f"{number}.ipynb").write_text(
+            json.dumps(
+                {
+                    "cells": cells,
+                    "metadata": {
+                        "kernelspec": {
+                            "name": "python3",
+                            "display_name": "Python 3",
+                            "language": "python",
+                        }
+                    },
+                    "nbformat": 4,
+                    "nbformat_minor": 5,
+                }
+            )
+        )
     with kernel.warm() as run:
         refused(lambda: run(tmp_path / "0.ipynb", tmp_path / "out" / "0.ipynb", {}), "a sentence")
         with pytest.raises(Exception, match="ZeroDivisionError") as caught:
@@ -545,4 +1324,7 @@ def test_files_that_may_not_be_read(tmp_path, common, monkeypatch):
     file.write_text(text(300), encoding="utf-8")
     file.chmod(0)
     if not os.access(file, os.R_OK):  # the superuser may read everything
-        refused(lambda: corpora.load("xyz", Source("local", tmp_path), "dev"), "cannot be read (Permission denied); it must be a file that")
+        refused(
+            lambda: corpora.load("xyz", Source("local", tmp_path), "dev"),
+            "cannot be read (Permission denied); it must be a file that",
+        )

@@ -9,12 +9,13 @@ import toys
 
 from benchmarks import __main__ as benchmark
 from benchmarks import cases, inputs, peer
-from lib import attention, paths, training
+from lib import files
+from lib.model import device
 
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    monkeypatch.setattr(training, "device", lambda: torch.device("cpu"))
+    monkeypatch.setattr(device, "device", lambda: torch.device("cpu"))
     monkeypatch.setattr(inputs, "text", lambda: tuple(toys.sentences()) * 10)
     monkeypatch.setattr(cases, "REPEATS", 1)
 
@@ -23,34 +24,38 @@ def small(monkeypatch):
 def test_both_procedures_give_the_same(family):
     assert cases.equality(family, "toy")["greatest_relative_difference"] < 1e-4
     found = cases.trimming(family, "toy")
-    assert found["count"]["equal"] and found["documents"]["equal"] and found["pieces"][1] < found["pieces"][0]
+    assert (
+        found["count"]["equal"]
+        and found["documents"]["equal"]
+        and found["pieces"][1] < found["pieces"][0]
+    )
     assert cases.perplexity_both(family, "toy")["relative_difference"] < 1e-5
     assert cases.importance_both(family, "toy")["relative_difference"] < 1e-4
 
 
 def test_the_distillations_read_the_same_text_and_count_only_real_tokens():
-    paper, ours = (function("bert", "toy", "sentences") for function in (cases.distil_paper, cases.distil_ours))
-    assert 0 <= ours["padding"] < paper["padding"] < 1 and ours["real_tokens"] == pytest.approx(paper["real_tokens"], rel=0.5)
-    assert cases.distil_ours("bert", "toy", "full")["real_tokens"] == 8 * inputs.SIZES["toy"]["length"]
+    paper, ours = (
+        function("bert", "toy", "sentences") for function in (cases.distil_paper, cases.distil_ours)
+    )
+    assert 0 <= ours["padding"] < paper["padding"] < 1 and ours["real_tokens"] == pytest.approx(
+        paper["real_tokens"], rel=0.5
+    )
+    assert (
+        cases.distil_ours("bert", "toy", "full")["real_tokens"] == 8 * inputs.SIZES["toy"]["length"]
+    )
 
 
 def test_the_growth_and_the_models_of_all_steps():
     points = cases.growth("toy")["points"]
     assert len(points) == 16 and all(each["ideal_seconds"] > 0 for each in points)
     own = inputs.tokenizer("bert", "toy")
-    sizes = [model.num_parameters() for _, model in inputs.steps(inputs.teacher("bert", "toy", own), own, "toy")]
+    sizes = [
+        model.num_parameters()
+        for _, model in inputs.steps(inputs.teacher("bert", "toy", own), own, "toy")
+    ]
     assert len(sizes) == 5 and sizes == sorted(sizes, reverse=True)
     torch.set_num_threads(1)
     assert cases.inference("bert", "toy", 4, 1)["parameters"] == sizes[4]
-
-
-def test_ways_to_attend_give_one_loss(monkeypatch):
-    monkeypatch.setattr(training, "in_bfloat16", lambda *_: False)
-    monkeypatch.setattr(training, "choose_attention", lambda model, *_: model.set_attn_implementation(attention.NAME))
-    found = cases.attention("toy")
-    assert set(found["seconds"]) == {attention.NAME, "eager", "sdpa"} and found["losses_differ_by"] < 1e-4
-    monkeypatch.setattr(training, "choose_attention", lambda *_: None)
-    assert "skipped" in cases.attention("toy")
 
 
 def test_a_vocabulary_of_xlm_r_has_its_size():
@@ -68,19 +73,31 @@ def test_every_case_of_the_plan_exists():
 
 def test_the_peer_counts_by_hand():
     own = toys.tokenizer("bert")
-    assert sum(peer.count(own, ["paka paka"], "count").values()) == 2 * sum(peer.count(own, ["paka paka"], "documents").values())
+    assert sum(peer.count(own, ["paka paka"], "count").values()) == 2 * sum(
+        peer.count(own, ["paka paka"], "documents").values()
+    )
 
 
 def test_files_are_what_the_notebook_makes(tmp_path):
-    papermill.execute_notebook(paths.ROOT / "notebooks" / "paper" / "benchmark.ipynb", None, {"figures_folder": str(tmp_path)},
-                               kernel_name="python3", cwd=str(paths.ROOT), progress_bar=False)
+    papermill.execute_notebook(
+        files.ROOT / "notebooks" / "paper" / "benchmark.ipynb",
+        None,
+        {"figures_folder": str(tmp_path)},
+        kernel_name="python3",
+        cwd=str(files.ROOT),
+        progress_bar=False,
+    )
     table = (tmp_path / "benchmark.md").read_text(encoding="utf-8")
-    assert table == (paths.FIGURES / "benchmark.md").read_text(encoding="utf-8"), "figures/benchmark.md is out of date: run benchmark.ipynb"
+    assert table == (files.FIGURES / "benchmark.md").read_text(encoding="utf-8"), (
+        "figures/benchmark.md is out of date: run benchmark.ipynb"
+    )
     rows = [line for line in table.splitlines() if line.startswith("|")]
-    readme = (paths.ROOT / "README.md").read_text(encoding="utf-8")
-    assert "\n".join(rows) in readme, "README.md: the section How fast must hold the table of figures/benchmark.md"
+    readme = (files.ROOT / "README.md").read_text(encoding="utf-8")
+    assert "\n".join(rows) in readme, (
+        "README.md: the section How fast must hold the table of figures/benchmark.md"
+    )
 
 
 def test_records_are_of_the_full_size():
-    for file in (paths.RESULTS / "benchmark").glob("*.json"):
+    for file in (files.RESULTS / "benchmark").glob("*.json"):
         assert json.loads(file.read_text(encoding="utf-8"))["size"] == "full"

@@ -14,25 +14,47 @@ import torch
 import toys
 from safetensors.torch import load_file, save_file
 
-from lib import models, params, paths, studies
+from lib import facts, files
 from lib.errors import StudyError
+from lib.model import encoder
+from lib.study import studies
 
 MODULES = ("pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "ctypes")
-CALLS = ("eval", "exec", "compile", "__import__", "os.system", "os.popen", "torch.load", "torch.save", "torch.hub.load", "numpy.load",
-         "np.load", "yaml.unsafe_load", "yaml.full_load", "yaml.load_all", "pandas.read_pickle", "importlib.import_module", "input")
+CALLS = (
+    "eval",
+    "exec",
+    "compile",
+    "__import__",
+    "os.system",
+    "os.popen",
+    "torch.load",
+    "torch.save",
+    "torch.hub.load",
+    "numpy.load",
+    "np.load",
+    "yaml.unsafe_load",
+    "yaml.full_load",
+    "yaml.load_all",
+    "pandas.read_pickle",
+    "importlib.import_module",
+    "input",
+)
 ALLOWED = {  # file -> what it may call all the same, and why
     "lib/training.py": {"ctypes": "asks the C library to give free memory back"},
     "tests/test_plan.py": {"exec": "runs the parameters cells of this repository's notebooks"},
-    "tests/test_security.py": {"pickle": "makes the malicious files", "torch.save": "makes the malicious files"},
+    "tests/test_security.py": {
+        "pickle": "makes the malicious files",
+        "torch.save": "makes the malicious files",
+    },
 }
 
 
 def sources():
     """(name, syntax tree) of all Python of the repository: modules, tests, notebooks, and the Python inside Snakefile."""
     for folder in ("lib", "tests"):
-        for file in sorted((paths.ROOT / folder).glob("*.py")):
+        for file in sorted((files.ROOT / folder).glob("*.py")):
             yield f"{folder}/{file.name}", ast.parse(file.read_text(encoding="utf-8"))
-    for file in sorted((paths.ROOT / "notebooks").glob("*/*.ipynb")):
+    for file in sorted((files.ROOT / "notebooks").glob("*/*.ipynb")):
         code = [cell.source for cell in nbformat.read(file, 4).cells if cell.cell_type == "code"]
         yield f"notebooks/{file.parent.name}/{file.name}", ast.parse("\n".join(code))
 
@@ -51,9 +73,19 @@ def dangers(tree):
     """(what, line) of everything a tree imports or calls that could run foreign code or open a pickle."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
-            names = [each.name for each in node.names] if isinstance(node, ast.Import) else [node.module or ""]
-            names += [f"{node.module}.{each.name}" for each in node.names] if isinstance(node, ast.ImportFrom) else []
-            yield from ((name.split(".")[0], node.lineno) for name in names if name.split(".")[0] in MODULES)
+            names = (
+                [each.name for each in node.names]
+                if isinstance(node, ast.Import)
+                else [node.module or ""]
+            )
+            names += (
+                [f"{node.module}.{each.name}" for each in node.names]
+                if isinstance(node, ast.ImportFrom)
+                else []
+            )
+            yield from (
+                (name.split(".")[0], node.lineno) for name in names if name.split(".")[0] in MODULES
+            )
             yield from ((name, node.lineno) for name in names if name in CALLS)
         if isinstance(node, ast.Call):
             name, given = dotted(node.func), {each.arg: each.value for each in node.keywords}
@@ -63,55 +95,108 @@ def dangers(tree):
                 loader = given.get("Loader", node.args[1] if len(node.args) > 1 else None)
                 if not (isinstance(loader, ast.Name) and loader.id == "_Loader"):
                     yield name, node.lineno
-            for key, harmless in {"shell": False, "trust_remote_code": False, "allow_pickle": False, "weights_only": True,
-                                  "use_safetensors": True}.items():
-                if key in given and not (isinstance(given[key], ast.Constant) and given[key].value is harmless):
+            for key, harmless in {
+                "shell": False,
+                "trust_remote_code": False,
+                "allow_pickle": False,
+                "weights_only": True,
+                "use_safetensors": True,
+            }.items():
+                if key in given and not (
+                    isinstance(given[key], ast.Constant) and given[key].value is harmless
+                ):
                     yield key, node.lineno
 
 
 @pytest.mark.parametrize("name", TREES)
 def test_nothing_runs_foreign_code(name):
     found = {what: line for what, line in dangers(TREES[name]) if what not in ALLOWED.get(name, ())}
-    assert not found, f"{name}: {found}; do it another way, or name the exception and its reason in ALLOWED"
+    assert not found, (
+        f"{name}: {found}; do it another way, or name the exception and its reason in ALLOWED"
+    )
 
 
 def test_the_walk_sees_what_it_looks_for():
-    for line in ("import pickle", "from pickle import loads", "import joblib.memory", "from torch import load", "eval('1')", "exec(x)",
-                 "os.system('ls')", "torch.load(f)", "yaml.load(f)", "yaml.load(f, yaml.Loader)", "yaml.load(f, Loader=yaml.FullLoader)",
-                 "run('ls', shell=True)", "run('ls', shell=flag)", "AutoModel.from_pretrained(x, trust_remote_code=True)",
-                 "numpy.load(f)", "read(f, allow_pickle=True)", "f(weights_only=False)", "f(use_safetensors=None)", "x = input('?')"):
+    for line in (
+        "import pickle",
+        "from pickle import loads",
+        "import joblib.memory",
+        "from torch import load",
+        "eval('1')",
+        "exec(x)",
+        "os.system('ls')",
+        "torch.load(f)",
+        "yaml.load(f)",
+        "yaml.load(f, yaml.Loader)",
+        "yaml.load(f, Loader=yaml.FullLoader)",
+        "run('ls', shell=True)",
+        "run('ls', shell=flag)",
+        "AutoModel.from_pretrained(x, trust_remote_code=True)",
+        "numpy.load(f)",
+        "read(f, allow_pickle=True)",
+        "f(weights_only=False)",
+        "f(use_safetensors=None)",
+        "x = input('?')",
+    ):
         assert list(dangers(ast.parse(line))), line
-    for line in ("yaml.load(f, _Loader)", "model.eval()", "run(['ls'])", "f(trust_remote_code=False)", "AutoModel.from_pretrained(x)"):
+    for line in (
+        "yaml.load(f, _Loader)",
+        "model.eval()",
+        "run(['ls'])",
+        "f(trust_remote_code=False)",
+        "AutoModel.from_pretrained(x)",
+    ):
         assert not list(dangers(ast.parse(line))), line
 
 
 def test_exceptions_are_all_used():
     for name, allowed in ALLOWED.items():
-        assert set(allowed) <= {what for what, _ in dangers(TREES[name])}, f"{name} does not need all of {allowed}"
+        assert set(allowed) <= {what for what, _ in dangers(TREES[name])}, (
+            f"{name} does not need all of {allowed}"
+        )
 
 
 def test_the_loaders_are_safe_ones():
     """A class called _Loader derives from PyYAML's SafeLoader and adds no constructor."""
     for name in ("lib/params.py", "lib/sample.py"):
-        loader = next(node for node in ast.walk(TREES[name]) if isinstance(node, ast.ClassDef) and node.name == "_Loader")
+        loader = next(
+            node
+            for node in ast.walk(TREES[name])
+            if isinstance(node, ast.ClassDef) and node.name == "_Loader"
+        )
         assert [dotted(base) for base in loader.bases] == ["yaml.SafeLoader"]
-        assert not any(dotted(node.func).endswith("add_constructor") for node in ast.walk(TREES[name]) if isinstance(node, ast.Call))
+        assert not any(
+            dotted(node.func).endswith("add_constructor")
+            for node in ast.walk(TREES[name])
+            if isinstance(node, ast.Call)
+        )
 
 
 def test_every_model_of_lib_is_read_in_one_place_from_safetensors():
-    """`from_pretrained` stands in models._read alone, beside the trimmed tokenizer that was just written."""
-    places = [(name, ast.unparse(node)) for name, tree in TREES.items() if name.startswith("lib/") for node in ast.walk(tree)
-              if isinstance(node, ast.Call) and dotted(node.func).endswith("from_pretrained")]
-    assert sorted(places) == [("lib/models.py", "auto.from_pretrained(source, trust_remote_code=False, **how)"),
-                              ("lib/vocabulary.py", "AutoTokenizer.from_pretrained(folder)")]
-    text = (paths.ROOT / "lib" / "models.py").read_text(encoding="utf-8")
+    """`from_pretrained` stands in encoder._read alone, beside the trimmed tokenizer that was just written."""
+    places = [
+        (name, ast.unparse(node))
+        for name, tree in TREES.items()
+        if name.startswith("lib/")
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and dotted(node.func).endswith("from_pretrained")
+    ]
+    assert sorted(places) == [
+        ("lib/models.py", "auto.from_pretrained(source, trust_remote_code=False, **how)"),
+        ("lib/vocabulary.py", "AutoTokenizer.from_pretrained(folder)"),
+    ]
+    text = (files.ROOT / "lib" / "models.py").read_text(encoding="utf-8")
     assert text.count("_read(AutoModel") == text.count("use_safetensors=True") == 1
 
 
 def test_the_graph_quotes_no_word_it_has_not_checked():
     """Snakefile hands to a shell only the study's name and ids, which are plain words."""
-    text = (paths.ROOT / "Snakefile").read_text(encoding="utf-8")
-    words = {word for line in re.findall(r'shell:(.*(?:\n {11}.*)*)', text) for word in re.findall(r"{([^}]*)}", line)}
+    text = (files.ROOT / "Snakefile").read_text(encoding="utf-8")
+    words = {
+        word
+        for line in re.findall(r"shell:(.*(?:\n {11}.*)*)", text)
+        for word in re.findall(r"{([^}]*)}", line)
+    }
     assert words <= {"threads", "sys.executable", "STUDY", "params.ids", "FOLDER"}
     assert text.index("plan.batches(STUDY)") < text.index("rule all")
     assert not re.search(r"\b(eval\(|exec\(|pickle|os\.system|subprocess|run:)", text)
@@ -131,7 +216,7 @@ class Payload:
 def folders(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
     for name in toys.FAMILIES:
-        models.save(toys.model(name), toys.tokenizer(name), folder / name, "")
+        encoder.save(toys.model(name), toys.tokenizer(name), folder / name, "")
     return folder
 
 
@@ -142,8 +227,16 @@ def trap(folders, tmp_path, family):
 
 
 both = pytest.mark.parametrize("family", toys.FAMILIES)
-PICKLES = ("pytorch_model.bin", "model.pt", "adapter_model.bin", "training_args.bin", "model.safetensors.bin", "tf_model.h5",
-           "tokenizer.pkl", "optimizer.pt")
+PICKLES = (
+    "pytorch_model.bin",
+    "model.pt",
+    "adapter_model.bin",
+    "training_args.bin",
+    "model.safetensors.bin",
+    "tf_model.h5",
+    "tokenizer.pkl",
+    "optimizer.pt",
+)
 
 
 def test_the_payload_works(tmp_path):
@@ -156,8 +249,11 @@ def test_a_pickle_beside_safetensors_is_never_opened(trap):
     folder, ran = trap
     for name in PICKLES:
         torch.save(Payload(ran), folder / name)
-    model, _ = models.load(folder)
-    assert toys.same(toys.bits(model), toys.bits(toys.model(model.config.model_type))) and not ran.exists()
+    model, _ = encoder.load(folder)
+    assert (
+        toys.same(toys.bits(model), toys.bits(toys.model(model.config.model_type)))
+        and not ran.exists()
+    )
 
 
 @both
@@ -166,8 +262,13 @@ def test_a_pickle_instead_of_safetensors_is_never_opened(trap, name):
     folder, ran = trap
     (folder / "model.safetensors").unlink()
     torch.save(Payload(ran), folder / name)
-    with pytest.raises(StudyError, match=re.escape(f"has weights only as pickle ({name}), which can run code and is never opened; save")):
-        models.load(folder)
+    with pytest.raises(
+        StudyError,
+        match=re.escape(
+            f"has weights only as pickle ({name}), which can run code and is never opened; save"
+        ),
+    ):
+        encoder.load(folder)
     assert not ran.exists()
 
 
@@ -176,12 +277,14 @@ def test_a_pickle_that_calls_itself_safetensors_is_never_opened(trap):
     folder, ran = trap
     torch.save(Payload(ran), folder / "model.safetensors")
     with pytest.raises(StudyError, match="cannot be read as a model"):
-        models.load(folder)
+        encoder.load(folder)
     assert not ran.exists()
 
 
 @both
-@pytest.mark.parametrize("part", ["evil.bin", "../evil.safetensors", "/evil.safetensors", "a/evil.safetensors", 5])
+@pytest.mark.parametrize(
+    "part", ["evil.bin", "../evil.safetensors", "/evil.safetensors", "a/evil.safetensors", 5]
+)
 def test_an_index_leads_only_to_safetensors_beside_it(trap, part, monkeypatch):
     folder, ran = trap
     tensors = load_file(folder / "model.safetensors")
@@ -189,13 +292,18 @@ def test_an_index_leads_only_to_safetensors_beside_it(trap, part, monkeypatch):
     names = dict.fromkeys(tensors, "model-00001-of-00001.safetensors")
     index = folder / "model.safetensors.index.json"
     index.write_text(json.dumps({"metadata": {}, "weight_map": names}))
-    models.load(folder)
+    encoder.load(folder)
     torch.save(Payload(ran), folder / "evil.bin")
     save_file(tensors, folder.parent / "evil.safetensors", metadata={"format": "pt"})
     index.write_text(json.dumps({"metadata": {}, "weight_map": names | {next(iter(names)): part}}))
     monkeypatch.setattr(torch, "load", None)
-    with pytest.raises(StudyError, match=re.escape(f"index.json names {part!r}, which is no safetensors file beside it; fetch or make")):
-        models.load(folder)
+    with pytest.raises(
+        StudyError,
+        match=re.escape(
+            f"index.json names {part!r}, which is no safetensors file beside it; fetch or make"
+        ),
+    ):
+        encoder.load(folder)
     assert not ran.exists()
 
 
@@ -205,61 +313,106 @@ def test_an_index_leads_only_to_safetensors_beside_it(trap, part, monkeypatch):
 def test_code_of_a_model_is_never_run_nor_asked_about(trap, place, known, monkeypatch):
     """Neither for a type the library knows nor for another; nothing waits for an answer at the keyboard."""
     folder, ran = trap
-    (folder / "evil.py").write_text(f"from pathlib import Path\nPath({str(ran)!r}).touch()\n"
-                                    "class Config: pass\nclass Model: pass\nclass Words: pass\n")
-    autos = {"config.json": {"AutoConfig": "evil.Config", "AutoModelForMaskedLM": "evil.Model"},
-             "tokenizer_config.json": {"AutoTokenizer": ["evil.Words", "evil.Words"]}}[place]
-    changed = {"auto_map": autos} | ({} if known else {"model_type": "evil"} if place == "config.json" else {"tokenizer_class": "Words"})
+    (folder / "evil.py").write_text(
+        f"from pathlib import Path\nPath({str(ran)!r}).touch()\n"
+        "class Config: pass\nclass Model: pass\nclass Words: pass\n"
+    )
+    autos = {
+        "config.json": {"AutoConfig": "evil.Config", "AutoModelForMaskedLM": "evil.Model"},
+        "tokenizer_config.json": {"AutoTokenizer": ["evil.Words", "evil.Words"]},
+    }[place]
+    changed = {"auto_map": autos} | (
+        {}
+        if known
+        else {"model_type": "evil"}
+        if place == "config.json"
+        else {"tokenizer_class": "Words"}
+    )
     (folder / place).write_text(json.dumps(json.loads((folder / place).read_text()) | changed))
     monkeypatch.setattr("builtins.input", lambda *_: "y")
-    with pytest.raises(StudyError, match=re.escape(f"{place} asks for code of its own (auto_map), which is never run; choose a model")):
-        models.load(folder)
+    with pytest.raises(
+        StudyError,
+        match=re.escape(
+            f"{place} asks for code of its own (auto_map), which is never run; choose a model"
+        ),
+    ):
+        encoder.load(folder)
     assert not ran.exists()
 
 
 @both
-@pytest.mark.parametrize(("name", "value"), [("attn_implementation", "evil/kernel"), ("_attn_implementation", "evil/kernel@main:f"),
-                                             ("transformers_weights", "adapter_model.bin"), ("transformers_weights", "../x.safetensors")])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("attn_implementation", "evil/kernel"),
+        ("_attn_implementation", "evil/kernel@main:f"),
+        ("transformers_weights", "adapter_model.bin"),
+        ("transformers_weights", "../x.safetensors"),
+    ],
+)
 def test_other_ways_out_of_a_configuration_are_shut(trap, name, value):
     folder, ran = trap
     torch.save(Payload(ran), folder / "adapter_model.bin")
-    (folder / "config.json").write_text(json.dumps(json.loads((folder / "config.json").read_text()) | {name: value}))
-    with pytest.raises(StudyError, match=re.escape(f"config.json asks for {name} {value!r}, which is not followed; take the line out")):
-        models.load(folder)
+    (folder / "config.json").write_text(
+        json.dumps(json.loads((folder / "config.json").read_text()) | {name: value})
+    )
+    with pytest.raises(
+        StudyError,
+        match=re.escape(
+            f"config.json asks for {name} {value!r}, which is not followed; take the line out"
+        ),
+    ):
+        encoder.load(folder)
     assert not ran.exists()
 
 
 @both
 def test_an_adapter_leads_to_no_other_model(trap):
     folder, _ = trap
-    (folder / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "evil/base", "peft_type": "LORA"}))
-    with pytest.raises(StudyError, match=r"holds an adapter \(adapter_config\.json\); merge it into its model"):
-        models.load(folder)
+    (folder / "adapter_config.json").write_text(
+        json.dumps({"base_model_name_or_path": "evil/base", "peft_type": "LORA"})
+    )
+    with pytest.raises(
+        StudyError, match=r"holds an adapter \(adapter_config\.json\); merge it into its model"
+    ):
+        encoder.load(folder)
 
 
 @both
 def test_a_tokenizer_taken_from_elsewhere_is_checked_alike(trap, folders, family):
     folder, _ = trap
     file = folder / "tokenizer_config.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"auto_map": {"AutoTokenizer": ["evil.Words", None]}}))
+    file.write_text(
+        json.dumps(
+            json.loads(file.read_text()) | {"auto_map": {"AutoTokenizer": ["evil.Words", None]}}
+        )
+    )
     with pytest.raises(StudyError, match="asks for code of its own"):
-        models.load(folders / family, tokenizer_source=folder)
+        encoder.load(folders / family, tokenizer_source=folder)
 
 
-@pytest.mark.parametrize("name", sorted(file.stem for file in (paths.ROOT / "params" / "studies").glob("*.yaml")))
+@pytest.mark.parametrize(
+    "name", sorted(file.stem for file in (files.ROOT / "params" / "studies").glob("*.yaml"))
+)
 def test_everything_a_study_makes_lies_in_its_folders(name, data):
     """Ids are plain words, so no file of a run can lie elsewhere; names that are none are refused (test_bad_input)."""
     study = studies.study(name)
     for pair in study.pairs:
         for language in pair["languages"]:
             runs = studies.chain(name, language, pair["teacher"])
-            runs += [studies.scoring(runs[-1], language, task, study.task_seeds[0]) for task in study.tasks]
+            runs += [
+                studies.scoring(runs[-1], language, task, study.task_seeds[0])
+                for task in study.tasks
+            ]
             for run in runs:
                 assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", run.id)
-                assert Path(os.path.normpath(run.folder)).parent == paths.models() and run.record.parent.parent == paths.runs()
+                assert (
+                    Path(os.path.normpath(run.folder)).parent == files.models()
+                    and run.record.parent.parent == files.runs()
+                )
 
 
 def test_the_names_that_are_here_are_plain():
     for kind in ("languages", "models", "tasks", "corpora", "training"):
-        for name in params.facts(kind):
-            params.check_name(name, kind)
+        for name in facts.facts(kind):
+            facts.check_name(name, kind)

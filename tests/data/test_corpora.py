@@ -1,0 +1,137 @@
+"""Corpora: disjoint parts, the same every time, and refusals that say what exists."""
+
+import json
+import lzma
+from itertools import chain
+
+import pytest
+
+from lib import facts
+from lib.data import corpora, readers
+from lib.errors import StudyError
+from lib.facts import Source
+
+
+@pytest.fixture
+def local(tmp_path):
+    """A folder of two languages; of the first, each of 400 lines stands three times."""
+    (tmp_path / "corpora").mkdir()
+    text = "".join(f"Sentence number {n % 400}.\n" for n in range(1200))
+    (tmp_path / "corpora" / "xyz.txt.xz").write_bytes(lzma.compress(text.encode()))
+    (tmp_path / "corpora" / "abc.txt").write_text("Too little.\n", encoding="utf-8")
+    return Source("local", tmp_path)
+
+
+def test_local_parts_are_disjoint_and_whole(local):
+    parts = {part: corpora.load("xyz", local, part) for part in corpora.PARTS}
+    assert {part: len(lines) for part, lines in parts.items()} == {
+        "train": 360,
+        "dev": 20,
+        "test": 20,
+    }
+    together = list(chain(*parts.values()))
+    assert len(set(together)) == 400 and set(together) == {
+        f"Sentence number {n}." for n in range(400)
+    }
+    assert together != sorted(together, key=lambda line: int(line.split()[-1][:-1]))  # shuffled
+
+
+def test_local_is_the_same_every_time_and_limits_nest(local):
+    for part in corpora.PARTS:
+        whole = corpora.load("xyz", local, part)
+        assert (
+            corpora.load("xyz", local, part) == whole
+            and corpora.load("xyz", local, part, 7) == whole[:7]
+        )
+    assert corpora.load("xyz", local, "dev", 5000) == corpora.load("xyz", local, "dev")
+
+
+def test_at_most_a_thousand_lines_are_held_out(tmp_path):
+    (tmp_path / "corpora").mkdir()
+    (tmp_path / "corpora" / "xyz.txt").write_text(
+        "\n".join(map(str, range(30_000))), encoding="utf-8"
+    )
+    sizes = [len(corpora.load("xyz", Source("local", tmp_path), part)) for part in corpora.PARTS]
+    assert sizes == [28_000, 1000, 1000]
+
+
+@pytest.mark.parametrize(
+    ("language", "source", "part", "limit", "said"),
+    [
+        ("xyz", "local", "valid", 0, "no part called 'valid'; a corpus has train, dev, test"),
+        ("xyz", "local", "dev", -1, "a limit of -1"),
+        (
+            "abc",
+            "local",
+            "dev",
+            0,
+            "1 different lines of text, of which a twentieth each is held out as dev and test; 200 are the least: add",
+        ),
+        ("slk", "local", "dev", 0, "no text of 'slk'; it has abc, xyz"),
+        ("../xyz", "local", "dev", 0, "no text of '../xyz'"),
+        ("mlt", "web", "dev", 0, "no source called 'web'"),
+        ("eng", "hub", "train", 5, "states no `glotcc` for 'eng'"),
+        ("qqq", "hub", "train", 5, "'qqq'"),
+        ("qqq", "sample", "train", 5, "qqq"),
+    ],
+)
+def test_refusals(local, language, source, part, limit, said):
+    with pytest.raises(StudyError, match=said.replace("(", r"\(").replace("?", r"\?")):
+        corpora.load(language, Source(source, local.root), part, limit)
+
+
+def test_a_local_source_needs_one_file_in_a_folder(local):
+    with pytest.raises(StudyError, match="needs a folder"):
+        corpora.load("xyz", Source("local"), "train")
+    (local.root / "corpora" / "xyz.txt").write_text("Again.\n", encoding="utf-8")
+    with pytest.raises(StudyError, match=r"xyz\.txt and xyz\.txt\.xz; keep one"):
+        corpora.load("xyz", local, "train")
+
+
+def test_sample():
+    source = Source("sample")
+    parts = {part: corpora.load("eng", source, part, 30) for part in corpora.PARTS}
+    assert (
+        all(len(lines) == 30 for lines in parts.values()) and len(set(chain(*parts.values()))) == 90
+    )
+    assert corpora.load("eng", source, "dev", 10) == parts["dev"][:10]
+    assert len(corpora.describe("eng", source)["sha256"]) == 64
+
+
+def test_describe_local(local):
+    said = corpora.describe("xyz", local)
+    assert said == {
+        "kind": "local",
+        **readers.fingerprint(local.root, local.root / "corpora" / "xyz.txt.xz"),
+    }
+    assert str(local.root) not in json.dumps(said)
+
+
+def test_shared_corpora(shared):
+    source = Source("local", shared / "data")
+    listed = {
+        entry["language"]: entry
+        for entry in json.loads((shared / "data" / "MANIFEST.json").read_text())["files"]
+        if entry["kind"] == "corpus"
+    }
+    assert set(listed) <= set(facts.facts("languages"))
+    for language in ("mlt", "est"):  # a large and a small one; all are read alike
+        parts = {part: corpora.load(language, source, part) for part in corpora.PARTS}
+        together = list(chain(*parts.values()))
+        assert (
+            len(together) == len(set(together))
+            and 0 <= listed[language]["lines"] - len(together) < 10
+        )
+        assert len(parts["dev"]) == len(parts["test"]) == min(1000, len(together) // 20)
+        said = corpora.describe(language, source)
+        assert said["sha256"] == listed[language]["sha256"] and said["licence"] != "not stated"
+
+
+def test_facts_of_languages():
+    for language, entry in facts.facts("languages").items():
+        assert len(language) == 3 and entry["name"] and len(entry["script"]) == 4
+        assert entry["flores"] == entry["sib200"] and entry["flores"].endswith(
+            "_" + entry["script"]
+        )
+    for language in ("mlt", "slk", "swh"):
+        assert set(facts.fact("languages", language)["pretraining_gb"]) == {"mbert", "xlm-r"}

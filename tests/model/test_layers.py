@@ -1,0 +1,112 @@
+"""Fewer layers: choices against hand-written lists, cuts against the teacher's own layers run by hand."""
+
+import copy
+import re
+
+import numpy
+import pytest
+import toys
+from torch import nn
+
+from lib.errors import StudyError
+from lib.model import encoder, layers
+
+CHOICES = [
+    (12, 6, "last_k", [6, 7, 8, 9, 10, 11]),
+    (12, 6, "first_k", [0, 1, 2, 3, 4, 5]),
+    (12, 6, "stride", [0, 2, 4, 6, 8, 10]),
+    (12, 6, "first_last_k", [0, 1, 2, 9, 10, 11]),
+    (12, 6, "random", [0, 1, 2, 3, 4, 5]),
+    (12, 5, "first_last_k", [0, 1, 2, 10, 11]),
+    (12, 5, "stride", [0, 2, 4, 7, 9]),
+    (12, 5, "last_k", [7, 8, 9, 10, 11]),
+    (12, 1, "first_last_k", [0]),
+    (12, 1, "stride", [0]),
+    (12, 1, "last_k", [11]),
+    (4, 3, "stride", [0, 1, 2]),
+    (3, 2, "first_last_k", [0, 2]),
+    (1, 1, "last_k", [0]),
+]
+WAYS = ("last_k", "first_k", "stride", "first_last_k")
+
+
+@pytest.mark.parametrize(("count", "kept", "layer_choice", "expected"), CHOICES)
+def test_choices_by_hand(count, kept, layer_choice, expected):
+    assert layers.choose(count, kept, layer_choice) == expected
+
+
+@pytest.mark.parametrize("layer_choice", WAYS)
+def test_any_number_of_layers_is_ascending_and_without_repeats(layer_choice):
+    for count in range(1, 14):
+        for kept in range(1, count + 1):
+            chosen = layers.choose(count, kept, layer_choice)
+            assert (
+                len(chosen) == kept
+                and chosen == sorted(set(chosen))
+                and set(chosen) <= set(range(count))
+            )
+        assert chosen == list(range(count))
+
+
+@pytest.mark.parametrize(
+    ("kept", "layer_choice", "said"),
+    [
+        (0, "last_k", "0 layers were asked for; the teacher has 12: take 1 to 12"),
+        (13, "stride", "13 layers were asked for"),
+        (-1, "first_k", "-1 layers"),
+        (6, "middle", "no layer choice 'middle'; there are last_k, first_k"),
+        (6, "", "no layer choice ''"),
+    ],
+)
+def test_refusals(kept, layer_choice, said):
+    with pytest.raises(StudyError, match=re.escape(said)):
+        layers.choose(12, kept, layer_choice)
+
+
+@pytest.mark.parametrize("layer_choice", WAYS)
+@pytest.mark.parametrize("family", toys.FAMILIES)
+@pytest.mark.parametrize("kept", [1, 3, 4])
+def test_a_cut_is_the_teacher_without_the_other_layers(family, layer_choice, kept):
+    teacher, batch = toys.model(family), toys.batch(family)
+    before = toys.bits(teacher)
+    student = layers.cut(teacher, kept, layer_choice)
+    reference = copy.deepcopy(teacher)
+    stack = getattr(reference, encoder.FAMILIES[family].body).encoder
+    stack.layer = nn.ModuleList(
+        stack.layer[number] for number in layers.choose(4, kept, layer_choice)
+    )
+    assert student(**batch).logits.equal(reference(**batch).logits) and toys.same(
+        toys.bits(teacher), before
+    )
+    assert (
+        student.config.num_hidden_layers == kept
+        and student.num_parameters() == encoder.count_parameters(student.config)
+    )
+
+
+@pytest.mark.parametrize("family", toys.FAMILIES)
+def test_random_layers_are_drawn_from_the_seed_under_the_teachers_embeddings_and_head(family):
+    teacher = toys.model(family)
+    first, again, other = (toys.bits(layers.cut(teacher, 4, "random", seed)) for seed in (1, 1, 2))
+    own = toys.bits(teacher)
+    assert toys.same(first, again)
+    for name in own:
+        if ".encoder.layer." not in name:
+            assert first[name].equal(own[name]) and other[name].equal(own[name]), name
+        elif name.endswith("dense.weight") or "query.weight" in name:
+            assert not first[name].equal(own[name]) and not first[name].equal(other[name]), name
+            assert abs(first[name].std() / teacher.config.initializer_range - 1) < 0.2
+
+
+@pytest.mark.parametrize("family", toys.FAMILIES)
+def test_norms_by_hand(family):
+    model = toys.model(family)
+    for number, found in enumerate(layers.norms(model)):
+        weights = [
+            t.numpy().ravel()
+            for name, t in toys.bits(model).items()
+            if f"encoder.layer.{number}." in name
+        ]
+        assert found.item() == pytest.approx(
+            numpy.sqrt(numpy.mean(numpy.concatenate(weights) ** 2)), rel=1e-5
+        )

@@ -1,0 +1,163 @@
+"""Figures: the numbers that are drawn, the same bytes twice, and no reliance on colour."""
+
+import subprocess
+import sys
+from xml.etree import ElementTree
+
+import numpy
+import pandas
+import pytest
+
+from lib import files
+from lib.report import plots
+
+TASKS = {"tc": "topic", "pos": "part of speech"}
+STEPS = {"pretrain": 17.2e6, "adapt": 17.2e6, "layers": 11.8e6, "hidden": 3.9e6}
+
+
+def cells(languages=("mlt", "slk", "swh"), teachers=("ours",)):
+    """Scored models of each language; part of speech was not run."""
+    rows = [
+        {
+            "language": language,
+            "teacher": teacher,
+            "step": step,
+            "hidden_size": 156,
+            "vocab_size": 9000,
+            "variant": "",
+            "setup": "",
+            "task": task,
+            "parameters": size,
+            "metric": "macro_f1",
+            "mean": 50.0 + 5 * place - number,
+            "deviation": 1.0,
+            "runs": 3 * (task == "tc"),
+        }
+        for teacher in teachers
+        for place, language in enumerate(languages)
+        for number, (step, size) in enumerate(STEPS.items())
+        for task in TASKS
+    ]
+    return pandas.DataFrame(rows)
+
+
+def parts():
+    """Two models of two parts."""
+    return pandas.DataFrame(
+        [
+            {"teacher": "ours", "model": model, "part": part, "parameters": count}
+            for model, part, count in (
+                ("big", "body", 3e6),
+                ("big", "head", 1e6),
+                ("small", "body", 2e6),
+                ("small", "head", 1e6),
+            )
+        ]
+    )
+
+
+def points(line):
+    """The drawn points (x, y) of a line."""
+    return numpy.column_stack([line.get_xdata(), line.get_ydata()]).astype(float)
+
+
+def test_lines_hold_the_scores_from_the_adapted_teacher_down():
+    panel = plots.size_against_score(cells(), TASKS).axes[0]
+    assert (
+        panel.get_xscale() == "log"
+        and "millions" in panel.get_xlabel()
+        and "%" in panel.get_ylabel()
+    )
+    line = next(bars for bars in panel.containers if bars.get_label() == "slk")[0]
+    numpy.testing.assert_allclose(points(line), [(17.2, 54), (11.8, 53), (3.9, 52)])
+
+
+def test_languages_differ_by_marker_and_line_style_not_by_colour_alone():
+    figure = plots.size_against_score(cells(), TASKS)
+    looks = [
+        (bars[0].get_marker(), bars[0].get_linestyle(), bars[0].get_color())
+        for bars in figure.axes[0].containers
+    ]
+    assert len(looks) == 3 and all(len(set(column)) == 3 for column in zip(*looks, strict=True))
+
+
+def test_models_off_the_usual_chain_are_hollow_and_off_the_line():
+    frame = cells(("mlt",))
+    frame.loc[frame["step"] == "layers", "variant"] = "layers.layer_choice first_k"
+    panel = plots.size_against_score(frame, TASKS).axes[0]
+    numpy.testing.assert_allclose(points(panel.containers[0][0])[:, 0], [17.2, 3.9])
+    hollow = [line for line in panel.lines if line.get_markerfacecolor() == "white"]
+    numpy.testing.assert_allclose(points(hollow[0])[:, 0], [17.2, 11.8])
+
+
+def test_models_of_nearly_one_size_have_names_that_stand_apart_in_order():
+    frame = cells(("mlt", "slk"))
+    student = frame[frame["step"] == "hidden"]
+    students = [
+        student.assign(step="vocabulary", vocab_size=size, parameters=size * 400)
+        for size in (9000, 9100, 800)
+    ]
+    hidden = student.assign(hidden_size=162, parameters=4e6)
+    panel = plots.size_against_score(pandas.concat([frame, *students, hidden]), TASKS).axes[0]
+    names = {text.get_text(): text.get_position()[0] for text in panel.texts}
+    assert list(names) == [
+        "H 156, V 800",
+        "H 156, V 9,100",
+        "hidden 156",
+        "hidden 162",
+        "layers",
+        "teacher",
+    ]
+    assert min(numpy.diff(list(names.values()))) > 0.049
+    alone = plots.size_against_score(pandas.concat([frame, students[0]]), TASKS).axes[0]
+    assert [text.get_text() for text in alone.texts] == [
+        "vocabulary",
+        "hidden",
+        "layers",
+        "teacher",
+    ]
+
+
+@pytest.mark.parametrize("teachers", [("ours",), ("ours", "theirs")])
+def test_panels_without_runs_say_so(teachers):
+    figure = plots.size_against_score(cells(teachers=teachers), TASKS)
+    texts = [[text.get_text() for text in axes.texts] for axes in figure.axes]
+    assert (
+        len(texts) == 2 * len(teachers)
+        and all("not run" in each for each in texts[1::2])
+        and "not run" not in texts[0]
+    )
+
+
+def test_no_records_still_give_a_figure(tmp_path):
+    assert plots.save(plots.size_against_score(cells().iloc[:0], TASKS), "empty", tmp_path).exists()
+
+
+def test_bars_add_up_and_differ_by_hatch():
+    panel = plots.parameter_bars(parts()).axes[0]
+    ends = [bar.get_x() + bar.get_width() for bar in panel.patches]
+    numpy.testing.assert_allclose(ends, [3, 2, 4, 3])
+    assert [text.get_text() for text in panel.texts] == ["4.0", "3.0"]
+    assert len({bar.get_hatch() for bar in panel.patches}) == 2
+
+
+def test_same_data_same_bytes(tmp_path):
+    first = plots.save(
+        plots.size_against_score(cells(), TASKS), "figure", tmp_path / "a"
+    ).read_bytes()
+    assert (
+        plots.save(plots.size_against_score(cells(), TASKS), "figure", tmp_path / "b").read_bytes()
+        == first
+    )
+    code = (
+        "import sys; sys.path.insert(0, 'tests'); from test_plots import cells, TASKS; from lib import plots; "
+        f"plots.save(plots.size_against_score(cells(), TASKS), 'figure', {str(tmp_path / 'c')!r})"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=files.ROOT, check=True)
+    assert (tmp_path / "c" / "figure.svg").read_bytes() == first
+
+
+def test_a_saved_figure_is_clean_svg(tmp_path):
+    text = plots.save(plots.parameter_bars(parts()), "bars", tmp_path).read_text(encoding="utf-8")
+    assert ElementTree.fromstring(text).tag == "{http://www.w3.org/2000/svg}svg"
+    assert "dc:date" not in text and "<text" not in text
