@@ -1,11 +1,11 @@
-"""Where things lie, and how they get there: whole or not at all, one writer at a time.
+"""Paths of the project, and files that are written whole or not at all, by one process at a time.
 
-Committed folders are fixed; what a study makes can be moved with the variable STUDY_DATA, the parameters with STUDY_PARAMS.
+Committed folders are fixed. The variable STUDY_DATA moves what a study makes, STUDY_PARAMS the
+parameters.
 """
 
 import contextlib
 import errno
-import fcntl
 import glob
 import hashlib
 import json
@@ -16,11 +16,12 @@ import uuid
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from lib.errors import StudyError
 
 ROOT = Path(__file__).resolve().parent.parent
 PARAMS = Path(os.environ.get("STUDY_PARAMS") or ROOT / "params").resolve()
-NOTEBOOKS = ROOT / "notebooks" / "study"
 SAMPLE = ROOT / "data" / "sample"
 PAPER = ROOT / "data" / "paper"
 RESULTS = ROOT / "data" / "results"
@@ -33,139 +34,148 @@ def data() -> Path:
 
 
 def models() -> Path:
-    """Folder of finished models, one folder per id."""
+    """Folder of finished models, one folder per run id."""
     return data() / "models"
 
 
 def runs() -> Path:
-    """Folder of records and executed notebooks, one of each per id."""
+    """Folder of records and executed notebooks, one of each per run id."""
     return data() / "runs"
 
 
 def raw() -> Path:
-    """Folder of downloads and of text prepared from them."""
+    """Folder of downloaded files."""
     return data() / "raw"
 
 
 @contextmanager
 def whole_folder(folder: Path):
-    """Yield a folder to write into; it takes the place of `folder` when the block ends well, else it vanishes.
+    """Yield an empty folder to write into. It replaces `folder` when the block ends well, else it
+    is removed.
 
-    Whatever the moment of a kill, `folder` is the old one or the new one, or not there and put back by the next writer. What
-    killed writers left beside it is removed. Raises StudyError if the disk is full.
+    A kill at any moment leaves the old folder or the new one; the next writer puts an old one back
+    where it is missing, and removes what a killed writer left. Raises StudyError if the disk is
+    full.
     """
-    folder = Path(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    sweep(folder)
-    with room(folder), _claimed(folder, Path.mkdir) as part:
+    with _writing(Path(folder)) as part:
+        part.mkdir()
         yield part
-        for each in [*part.rglob("*"), part]:
-            _flush(each)
+        for path in [*part.rglob("*"), part]:
+            _flush(path)
         if folder.exists():
-            old = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.old")
-            with _held(folder):
-                folder.rename(old)
-                try:
-                    part.rename(folder)
-                except OSError:
-                    old.rename(folder)
-                    raise
-                if old.is_symlink():
-                    old.unlink()  # the folder it points at is not ours
-                else:
-                    shutil.rmtree(old)
+            old = part.with_suffix(".old")
+            folder.rename(old)
+            try:
+                part.rename(folder)
+            except OSError:
+                old.rename(folder)
+                raise
+            _remove(old)
         else:
             part.rename(folder)
         _flush(folder.parent)
 
 
 def write_whole(file: Path, content: str | bytes) -> None:
-    """Write `content` to `file` so that at any moment the file is either the old one or the new one.
+    """Write `content` to `file`. At any moment the file is either the old one or the new one.
 
-    What killed writers left beside it is removed. Raises StudyError if the disk is full.
+    Raises StudyError if the disk is full.
     """
-    file = Path(file)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    sweep(file)
-    with room(file), _claimed(file, Path.touch) as part:
+    with _writing(Path(file)) as part:
         part.write_bytes(content.encode() if isinstance(content, str) else content)
         _flush(part)
         os.replace(part, file)
-        _flush(file.parent)
+        _flush(part.parent)
 
 
 def write_json(file: Path, value) -> None:
-    """Write `value` as JSON, whole or not at all; NaN is refused, since JSON has none."""
-    write_whole(file, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    """Write `value` as JSON, whole or not at all. NaN is refused, since JSON has none."""
+    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
+    write_whole(file, text + "\n")
 
 
 def sha256(path: Path) -> str:
-    """Checksum of a file's content, or of the names and contents of all files of a folder; 64 hexadecimal digits.
+    """Checksum of a file's content, or of the names and contents of all files of a folder; 64
+    hexadecimal digits.
 
-    A file is read again only if its size or its time has changed since; what was read stands in data/runs/.checksums.json.
+    A file is read again only if its size or its time has changed since. The notes are in
+    data/runs/.checksums.json.
     """
     if path.is_dir():
-        files = sorted(each for each in path.rglob("*") if each.is_file())
-        inside = "".join(f"{each.relative_to(path).as_posix()}\0{sha256(each)}\n" for each in files)
+        names = sorted(file for file in path.rglob("*") if file.is_file())
+        inside = "".join(f"{file.relative_to(path).as_posix()}\0{sha256(file)}\n" for file in names)
         return hashlib.sha256(inside.encode()).hexdigest()
-    found, known = path.stat(), _checksums()
-    stamp = [found.st_size, found.st_mtime_ns]
-    if known.get(str(path), [])[:2] != stamp:
-        with open(path, "rb") as handle:
-            known = known | {str(path): [*stamp, hashlib.file_digest(handle, "sha256").hexdigest()]}
-        if (
-            time.time_ns() - found.st_mtime_ns > 10**9
-        ):  # a younger file may change again within the clock's grain
-            write_json(runs() / ".checksums.json", known)
-    return known[str(path)][2]
+    status, notes = path.stat(), runs() / ".checksums.json"
+    stamp = [status.st_size, status.st_mtime_ns]
+    known = _checksums(notes).get(str(path), [])
+    if known[:2] == stamp:
+        return known[2]
+    with open(path, "rb") as handle:
+        digest = hashlib.file_digest(handle, "sha256").hexdigest()
+    if (
+        time.time_ns() - status.st_mtime_ns > 10**9
+    ):  # a younger file may change within its time's grain
+        with alone(notes, "noting checksums"):
+            write_json(notes, _checksums(notes) | {str(path): [*stamp, digest]})
+    return digest
 
 
-def _checksums() -> dict:
-    """What is known of files: path -> [size, time, checksum]; nothing, if the notes cannot be read."""
+def _checksums(notes: Path) -> dict:
+    """Path -> [size, time, checksum]; empty if the notes cannot be read."""
     try:
-        return json.loads((runs() / ".checksums.json").read_text(encoding="utf-8"))
+        return json.loads(notes.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
 
 
 @contextmanager
-def alone(lock: Path, doing: str, wait: bool = True):
-    """Nobody else who names the file `lock` is inside meanwhile; who comes second says so and waits, or with `wait` off gets a
-    BlockingIOError. The system frees the lock of a process that ends, however it ends. The empty file stays.
+def alone(target: Path, doing: str, wait: bool = True):
+    """Hold the lock that belongs to the path `target`, which need not exist, while the block runs.
+
+    A second process prints that it waits; with `wait` off it gets a BlockingIOError. One process
+    may take a lock several times. The system frees the lock of a process that ends, however it
+    ends. An empty lock file stays.
     """
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with open(lock, "w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if not wait:
-                raise
-            print(f"waiting: another process is {doing}", flush=True)
-            fcntl.flock(handle, fcntl.LOCK_EX)
+    name = hashlib.sha256(str(Path(target).absolute()).encode()).hexdigest()[:24]
+    folder = runs() / ".locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / f"{name}.lock", is_singleton=True)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        if not wait:
+            raise BlockingIOError(f"another process is {doing}") from None
+        print(f"waiting: another process is {doing}", flush=True)
+        lock.acquire()
+    try:
         yield
+    finally:
+        lock.release()
 
 
 @contextmanager
 def room(place: Path):
-    """Turn what the libraries raise where the disk of `place` is full into one sentence, a StudyError."""
+    """Turn the errors that libraries raise when the disk of `place` is full into one StudyError."""
     try:
         yield
     except Exception as error:
         if not is_full(error, place):
             raise
         raise StudyError(
-            f"the disk that holds {place.parent} is full; nothing half-written was kept: free some space, or point STUDY_DATA "
-            "to another disk, and run again"
+            f"the disk that holds {place.parent} is full; nothing half-written was kept: free some "
+            "space, or point "
+            "STUDY_DATA to another disk, and run again"
         ) from error
 
 
 def is_full(error: BaseException | None, place: Path) -> bool:
-    """Whether an error, or one behind it, says that the disk of `place` is full. PyTorch's own writer gives no reason: then look."""
+    """Whether an error, or a cause of it, says that the disk of `place` is full.
+
+    PyTorch's own writer gives no reason; then the free space decides.
+    """
     while error is not None:
-        if getattr(error, "errno", None) in (
-            errno.ENOSPC,
-            errno.EDQUOT,
-        ) or "No space left on device" in str(error):
+        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
+        if full or "No space left on device" in str(error):
             return True
         if isinstance(error, RuntimeError) and "PytorchStreamWriter" in str(error):
             return shutil.disk_usage(place.parent).free < 2**20
@@ -173,60 +183,45 @@ def is_full(error: BaseException | None, place: Path) -> bool:
     return False
 
 
-@contextmanager
-def _claimed(target: Path, make):
-    """Yield a new part beside `target`, made by `make` and held while its writer lives; what is left of it at the end goes."""
-    part = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
-    make(part)
-    try:
-        with _held(part):
-            yield part
-    finally:
-        _remove(part)
-
-
-@contextmanager
-def _held(path: Path):
-    """Hold a file or folder, by whatever name it goes later, so that no cleaner takes it for a dead writer's."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        with contextlib.suppress(
-            OSError
-        ):  # a file system without such locks: then nothing is ever taken for dead
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
-
-
 def sweep(target: Path) -> None:
-    """Remove the parts of `target` that no writer holds; where a kill hit between the two renames, put the old content back."""
-    for left in [
-        *target.parent.glob(f".{glob.escape(target.name)}.*.old"),
-        *target.parent.glob(f".{glob.escape(target.name)}.*.part"),
-    ]:
+    """Remove what killed writers left of `target`; put an old content back if it is the only one
+    there.
+    """
+    with contextlib.suppress(BlockingIOError), alone(target, f"writing {target}", wait=False):
+        _sweep(target)
+
+
+def _sweep(target: Path) -> None:
+    """As `sweep`; the lock of `target` is held."""
+    for left in sorted(target.parent.glob(f".{glob.escape(target.name)}.*")):
+        if left.suffix == ".old" and not target.exists():
+            left.rename(target)
+        elif left.suffix in (".old", ".part"):
+            _remove(left)
+
+
+@contextmanager
+def _writing(target: Path):
+    """Yield an unused path beside `target`, alone with it; the path is gone when the block ends."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with room(target), alone(target, f"writing {target}"):
+        _sweep(target)
+        part = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
         try:
-            handle = os.open(left, os.O_RDONLY)
-        except OSError:
-            continue
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if time.time() - os.fstat(handle).st_ctime > 2:  # a younger one may be about to be held
-                left.rename(target) if left.suffix == ".old" and not target.exists() else _remove(
-                    left
-                )
-        except OSError:
-            pass
+            yield part
         finally:
-            os.close(handle)
+            _remove(part)
 
 
 def _remove(path: Path) -> None:
-    shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _flush(path: Path) -> None:
-    """Have a file or a folder's list of names on the disk, so that a loss of power keeps it."""
+    """Force a file, or a folder's list of names, to the disk, so that a loss of power keeps it."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

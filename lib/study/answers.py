@@ -1,67 +1,79 @@
-"""The answers of task runs, kept beside their records, and what two runs' answers to the same examples say about their difference.
+"""The answers of task runs, kept beside their records, and paired comparisons of two runs on the
+same examples.
 
-Answers and gold labels stay in data/runs, which is not committed. What leaves it, with the record, is the paired interval alone:
-from numbers per example, as macro F1 would need them, the gold labels could be read off.
+Answers and gold labels stay in data/runs, which is not committed. Only the paired interval leaves
+it with the record: from numbers per example, the gold labels could be read off.
 """
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
-from lib import facts, files
-from lib.measure.metrics import paired_interval, score
-from lib.study import studies
-from lib.study.studies import Run
+from lib import files
+from lib.facts import fact
+from lib.study import resolve, steps
+from lib.study.run import Run
 
 
 def keep(run: Run, gold: Sequence, predictions: Sequence) -> None:
-    """Keep what `run` answered on the test split, as `metrics.score` takes it."""
+    """Keep the answers of `run` on the test split, as `metrics.score` takes them."""
     files.write_json(_file(run), {"gold": gold, "predictions": predictions})
 
 
 def paired(run: Run) -> dict:
-    """The score of a task run minus that of what it is judged against: name -> `to` (an id), `difference`, `interval`; from -1 to 1.
+    """The score of a task run minus that of its references, by name: `to` (id), `difference`,
+    `interval`; from -1 to 1.
 
-    Judged against are, trained on the task in the same way, the adapted teacher of the study's main chain (`adapted teacher`), of a
-    variant the main chain's model of the same step (`study's own`), the model before the last cut (`before the cut`); and the study's
-    baselines. What one id would say twice is said once. Left out is what has kept no answers or answered other examples; of runs
-    that train no task everything is.
+    References are, trained on the task in the same way: the adapted teacher of the study's main
+    chain; for a variant the main chain's model of the same step; the model before the last cut; and
+    the study's baselines. References without answers, or with answers to other examples, are left
+    out.
     """
     ours = _read(run)
     if run.step != "finetune" or ours is None:
         return {}
-    metric, result = facts.fact("tasks", run.task)["metric"], {}
-    for name, other in _references(run).items():
-        theirs = _read(other)
+    from lib.measure import metrics  # here: it takes a second to import
+
+    metric, result = fact("tasks", run.task)["metric"], {}
+    for name, reference in _references(run).items():
+        theirs = _read(reference)
         if theirs and theirs["gold"] == ours["gold"]:
-            mine, its = (
-                score(metric, ours["gold"], each["predictions"])[metric] for each in (ours, theirs)
+            left, right = (
+                metrics.score(metric, ours["gold"], answers["predictions"])[metric]
+                for answers in (ours, theirs)
             )
-            ends = paired_interval(metric, ours["gold"], ours["predictions"], theirs["predictions"])
-            result[name] = {"to": other.id, "difference": mine - its, "interval": list(ends)}
+            interval = metrics.paired_interval(
+                metric, ours["gold"], ours["predictions"], theirs["predictions"]
+            )
+            result[name] = {
+                "to": reference.id,
+                "difference": left - right,
+                "interval": list(interval),
+            }
     return result
 
 
 def _references(run: Run) -> dict[str, Run]:
-    """Name -> run of what the task run is judged against."""
-    steps = {each.step: each for each in studies.chain(run.study, run.language, run.teacher)}
+    """Name -> the run that a task run is compared with; each run once."""
+    study, cuts = run.study, steps.names("cut")
+    own = {model.step: model for model in resolve.chain(study, run.language, run.teacher)}
     models = {
-        "adapted teacher": steps.get("adapt"),
-        "study's own": steps.get(run.parent.step),
-        "before the cut": run.parent.parent if run.parent.step in studies.CUTS else None,
+        "adapted teacher": own.get("adapt"),
+        "study's own": own.get(run.parent.step),
+        "before the cut": run.parent.parent if run.parent.step in cuts else None,
     }
-    found: dict[str, Run] = {}
+    overrides = run.parameters.get("overrides", {})
+    result: dict[str, Run] = {}
     for name, model in models.items():
-        other = replace(run, parent=model) if model else None
-        if other and other.id not in {each.id for each in found.values()}:
-            found[name] = other
+        if model:
+            tuning = {key: value for key, value in overrides.items() if key == "finetune"}
+            other = resolve.scoring(model, run.language, run.task, run.seed, tuning)
+            if other not in result.values():
+                result[name] = other
     limit = {"finetune": {"train_limit": run.settings["train_limit"]}}
-    found |= {
-        kind: studies.baseline(run.study, run.language, run.task, kind, run.teacher, limit)
-        for kind in studies.study(run.study).baselines
-    }
-    return {name: other for name, other in found.items() if other.id != run.id}
+    for kind in study.baselines:
+        result[kind] = resolve.baseline(study, run.language, run.task, kind, run.teacher, limit)
+    return {name: other for name, other in result.items() if other != run}
 
 
 def _file(run: Run) -> Path:
@@ -69,4 +81,6 @@ def _file(run: Run) -> Path:
 
 
 def _read(run: Run) -> dict | None:
-    return json.loads(_file(run).read_text(encoding="utf-8")) if _file(run).exists() else None
+    if not _file(run).exists():
+        return None
+    return json.loads(_file(run).read_text(encoding="utf-8"))

@@ -2,126 +2,128 @@
 
 import contextlib
 import datetime
+import hashlib
 import json
 import os
 import platform
 import subprocess
 import sys
-import time
 from importlib.metadata import version
 from pathlib import Path
 
-import pandas
-
 from lib import files
 from lib.errors import StudyError
+from lib.study import steps
+from lib.study.run import Run
+
+_PACKAGES = (
+    "torch",
+    "transformers",
+    "tokenizers",
+    "safetensors",
+    "accelerate",
+    "datasets",
+    "huggingface_hub",
+    "numpy",
+    "scikit-learn",
+    "seqeval",
+)
+_NOT_LASTING = ("made", "paired")
 
 
-def write(run, model: dict, **parts) -> dict:
-    """Write the record of `run` (a `params.Run`) whole and return it; arguments as of `compose`."""
-    record = compose(run, model, **parts)
-    files.write_json(run.record, record)
-    return record
+def compose(run: Run, model: dict, seconds: dict, **parts) -> dict:
+    """The record of `run`. What may differ when the run is made again is in its section `made`.
 
-
-def compose(run, model: dict, **parts) -> dict:
-    """The record of `run`. Everything that may differ when the run is made again stands in its section `made`.
-
-    `model` says which model the numbers are about: id, step, parameters, teacher_parameters, compression_rate, config.
-    `parts` are the record's further sections: scores, history, data, ... and `seconds`, which goes to `made`.
+    `model` says which model the numbers are about. `seconds` goes to `made`, and so do the reasons
+    why an earlier source of data did not serve. `parts` are further sections: scores, history,
+    data, ...
     """
-    chain = [
-        each
-        for each in run.lineage()
-        if each.step not in ("finetune", "baseline", "perplexity", "lens")
-    ]
-    settings = {each.step: dict(each.settings) for each in run.lineage()}
-    seconds = {"total": round(time.monotonic() - run.began, 2)} | parts.pop("seconds", {})
     parts, passed_over = _without(parts, "passed_over")
     made = {
         "at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "seconds": seconds,
+        "parent": digest(read(run.parent)) if run.parent else None,
         "environment": environment(),
     }
-    made |= (
-        {"passed_over": passed_over} if passed_over else {}
-    )  # why an earlier source did not serve: gated today, offline tomorrow
+    made |= {"passed_over": passed_over} if passed_over else {}
+    models = [each for each in run.lineage() if steps.step(each.step).makes_model]
     return {
         "id": run.id,
         "step": run.step,
-        "study": run.study,
+        "study": run.study.name,
         "language": run.language,
         "teacher": run.teacher,
         "task": run.task,
         "seed": run.seed,
         "model": model,
-        "settings": settings,
-        "source": run.source.kind,
-        "chain": [each.id for each in chain],
+        "settings": {each.step: each.stated for each in run.lineage()},
+        "changed": run.changed,
+        "source": run.study.source.kind,
+        "chain": [each.id for each in models],
         **parts,
         "made": made,
     }
 
 
-def _without(part, name: str) -> tuple:
-    """A section without the entries of one name at any depth, and what stood in these lists."""
-    if not isinstance(part, dict):
-        return part, []
-    kept, found = {}, list(part.get(name, []))
-    for key, value in part.items():
-        if key != name:
-            kept[key], more = _without(value, name)
-            found += more
-    return kept, found
-
-
-def lasting(record: dict) -> dict:
-    """A record without its section `made` (in older records, three sections): two makings of a run are equal in all of this."""
-    return {
-        key: value for key, value in record.items() if key not in ("made", "seconds", "environment")
-    }
-
-
-def read(run) -> dict:
+def read(run: Run) -> dict:
     """The record of a finished run; StudyError if it was not run."""
     if not run.record.exists():
-        raise StudyError(f"{run.id} has not been run; run the notebook of step {run.step!r} first")
+        raise StudyError(f"{run.id} has not been run; run the notebook {run.notebook.name} first")
     return json.loads(run.record.read_text(encoding="utf-8"))
 
 
-def load(folder: Path) -> pandas.DataFrame:
-    """All records of a folder as a data frame, one row a record, nested names joined by dots; lists stay lists.
+def lasting(record: dict) -> dict:
+    """The parts of a record that are equal whenever its run is made again."""
+    return {key: value for key, value in record.items() if key not in _NOT_LASTING}
 
-    What stands in the section `made` (in older records, beside it) has its bare name: `seconds.total`, `environment.commit`.
+
+def digest(record: dict) -> str:
+    """Checksum of the lasting parts of a record."""
+    text = json.dumps(lasting(record), sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def write_lines(file: Path, records: list[dict]) -> None:
+    """Write records as JSON Lines: shared sections on the first line, then one record a line.
+
+    A section that several records have is written once; in the records stands {"same": its key}.
     """
-    found = [
-        json.loads(file.read_text(encoding="utf-8")) for file in sorted(Path(folder).glob("*.json"))
+    counts: dict[str, int] = {}
+    for record in records:
+        for value in record.values():
+            _count(value, counts)
+    shared: dict[str, dict] = {}
+    lines = [
+        {key: _packed(value, counts, shared) for key, value in record.items()} for record in records
     ]
-    return pandas.json_normalize(
-        [
-            record | (record["made"] if isinstance(record.get("made"), dict) else {})
-            for record in found
-        ]
-    )
+    texts = [
+        json.dumps(line, ensure_ascii=False, allow_nan=False)
+        for line in ({"shared": shared}, *lines)
+    ]
+    files.write_whole(file, "\n".join(texts) + "\n")
+
+
+def read_lines(file: Path) -> list[dict]:
+    """The records of a file that `write_lines` wrote; StudyError if it is not there or is none."""
+    try:
+        first, *lines = map(json.loads, file.read_text(encoding="utf-8").splitlines())
+        shared = {key: _unpacked(value, first["shared"]) for key, value in first["shared"].items()}
+        return [_unpacked(line, shared) for line in lines]
+    except FileNotFoundError:
+        raise StudyError(
+            f"{file}: there are no records; run `make study` or `make publish` first"
+        ) from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise StudyError(
+            f"{file}: not a file of records ({error}); publish the study again"
+        ) from None
 
 
 def environment() -> dict:
-    """Versions, commit and machine a number was made with."""
-    names = (
-        "torch",
-        "transformers",
-        "tokenizers",
-        "safetensors",
-        "accelerate",
-        "datasets",
-        "huggingface_hub",
-        "numpy",
-        "scikit-learn",
-        "seqeval",
-    )
+    """Versions, commit and machine that a number was made with."""
     return {
         "python": platform.python_version(),
-        **{name: version(name) for name in names},
+        **{name: version(name) for name in _PACKAGES},
         "commit": _commit(),
         "machine": platform.machine(),
         "system": platform.system(),
@@ -131,15 +133,57 @@ def environment() -> dict:
     }
 
 
+def _text(value) -> str | None:
+    """The JSON text of a section that is long enough to be worth sharing."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False) if isinstance(value, dict) else ""
+    return text if len(text) > 60 else None
+
+
+def _count(value, counts: dict) -> None:
+    if text := _text(value):
+        counts[text] = counts.get(text, 0) + 1
+        if counts[text] > 1:
+            return
+    for part in value.values() if isinstance(value, dict) else ():
+        _count(part, counts)
+
+
+def _packed(value, counts: dict, shared: dict):
+    if not isinstance(value, dict):
+        return value
+    text = _text(value)
+    if text and counts.get(text, 0) > 1:
+        key = hashlib.sha256(text.encode()).hexdigest()[:8]
+        shared.setdefault(key, value)
+        return {"same": key}
+    return {key: _packed(part, counts, shared) for key, part in value.items()}
+
+
+def _unpacked(value, shared: dict):
+    if isinstance(value, dict):
+        if set(value) == {"same"}:
+            return shared[value["same"]]
+        return {key: _unpacked(part, shared) for key, part in value.items()}
+    return value
+
+
+def _without(part, name: str) -> tuple:
+    """A section without the entries of one name at any depth, and the values of these entries."""
+    if not isinstance(part, dict):
+        return part, []
+    kept, removed = {}, list(part.get(name, []))
+    for key, value in part.items():
+        if key != name:
+            kept[key], more = _without(value, name)
+            removed += more
+    return kept, removed
+
+
 def _commit() -> str:
     """The commit of the checkout, with `-dirty` if a tracked file was changed since."""
+    command = ["git", "-C", str(files.ROOT), "describe", "--always", "--dirty", "--abbrev=12"]
     try:
-        git = subprocess.run(
-            ["git", "-C", str(files.ROOT), "describe", "--always", "--dirty", "--abbrev=12"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        git = subprocess.run(command, capture_output=True, text=True, check=False)
     except OSError:
         return "git is not installed"
     return git.stdout.strip() or "not a checkout"

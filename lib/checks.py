@@ -1,0 +1,167 @@
+"""The rules that every value given from outside must pass, and their errors in plain words.
+
+The types (Text, Count, Rate, ...) are for the fields of a `Checked` class.
+"""
+
+import re
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from lib.errors import StudyError
+
+_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}"  # a name is part of run ids, and so of file names
+_SHOWN = 100  # characters of a wrong value that a message shows
+
+
+def shown(value) -> str:
+    """The value as a message shows it: its beginning, if it is long."""
+    if isinstance(value, int) and abs(value) >= 10**_SHOWN:
+        return "a number of very many digits"
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+def wrong(message: str) -> PydanticCustomError:
+    """An error of a check, to be raised by validators of Checked classes."""
+    return PydanticCustomError("wrong", "{message}", {"message": message})
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise wrong(f"{shown(text)} holds a character that cannot be printed; take it out")
+    return text
+
+
+def _name(text: Any) -> str:
+    if not isinstance(text, str):
+        hint = " (YAML reads a bare no, yes, on and off as a truth value)"
+        hint = hint if isinstance(text, bool) else ""
+        raise wrong(f"the name {shown(text)} is not text{hint}; put it in quotes")
+    if not re.fullmatch(_NAME, text):
+        raise wrong(
+            f"{shown(text)} cannot be a name, since it becomes part of file names; take letters a "
+            "to z and digits, "
+            "after the first also . _ -, 100 at most"
+        )
+    return text
+
+
+def _below(text: str) -> str:
+    if not re.fullmatch(rf"{_NAME}(/{_NAME})*", text):
+        raise wrong(f"{shown(text)} is not a path below its root folder; name one below it")
+    return text
+
+
+def _repository(text: str) -> str:
+    if not re.fullmatch(rf"{_NAME}(/{_NAME})?", text):
+        raise wrong(f"{shown(text)} is not an id of the hub; write owner/name")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_printable)]
+Below = Annotated[Text, AfterValidator(_below)]
+Repository = Annotated[Text, AfterValidator(_repository)]
+Name = Annotated[Any, AfterValidator(_name)]
+Count = Annotated[int, Field(ge=0, lt=1e12)]
+Positive = Annotated[int, Field(gt=0, lt=1e12)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Number = Annotated[float, Field(ge=0, lt=1e12, allow_inf_nan=False)]
+Rate = Annotated[float, Field(gt=0, lt=1e12, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+
+class Checked(BaseModel):
+    """A mapping with known keys of known types; nothing is converted but whole numbers to floats."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keys(cls, given):
+        if not isinstance(given, dict):
+            raise wrong(f"expected `key: value` pairs, got {shown(given)}")
+        for key in given if cls.model_config["extra"] == "forbid" else ():
+            if key not in cls.model_fields:
+                known = ", ".join(sorted(cls.model_fields))
+                raise wrong(f"unknown key {shown(key)}; it takes {known}")
+        needed = [key for key, field in cls.model_fields.items() if field.is_required()]
+        if missing := [key for key in needed if key not in given]:
+            raise wrong(f"{', '.join(sorted(missing))} is missing; add it")
+        return given
+
+
+def checked(kind, value, where: str):
+    """`value` as the type `kind` (a Checked class or an annotation); StudyError names the place and
+    the mistake.
+    """
+    try:
+        return TypeAdapter(kind).validate_python(value, strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = [
+            where,
+            *(str(part) for part in first["loc"] if part in _keys_of(value, first["loc"])),
+        ]
+        raise StudyError(f"{': '.join(place)}: {_said(first)}") from None
+
+
+def _keys_of(value, way) -> list:
+    """The parts of an error's place that are keys or positions of the value, not names of types."""
+    kept = []
+    for part in way:
+        if isinstance(value, dict) and part in value:
+            value = value[part]
+            kept.append(part)
+    return kept
+
+
+_TYPES = {
+    "int": "a whole number",
+    "float": "a number",
+    "string": "text",
+    "bool": "true or false",
+    "dict": "a mapping",
+    "list": "a list",
+}
+
+
+def _said(error: dict) -> str:
+    """One of pydantic's errors in the words of this project."""
+    kind, value, context = error["type"], error["input"], error.get("ctx", {})
+    if kind == "wrong":
+        return context["message"]
+    if kind in ("literal_error", "union_tag_invalid"):
+        choices = context.get("expected", context.get("expected_tags", ""))
+        value = context.get("tag", value)
+        choices = choices.replace("'", "").replace(" or ", ", ")
+        return f"{shown(value)} is none of {choices}; take one of these"
+    if kind == "union_tag_not_found":
+        return f"{context['discriminator'].strip(chr(39))} is missing; add it"
+    if kind.removesuffix("_type") in _TYPES:
+        hint = kind == "float_type" and isinstance(value, str)
+        hint = " (YAML reads 5e-5 as text: write 5.0e-5)" if hint else ""
+        return f"{shown(value)} is not {_TYPES[kind.removesuffix('_type')]}{hint}"
+    if "le" in context:
+        return f"{shown(value)} is out of range; it is a share, 0 to 1"
+    if context.get("lt") == 2**32:
+        return f"{shown(value)} is out of range; give a whole number below {2**32}"
+    lowest = "above 0" if "gt" in context or kind == "greater_than" else "of 0 or more"
+    lowest = "of 3 or more" if context.get("ge") == 3 else lowest
+    return f"{shown(value)} is out of range; give a number {lowest}, below 1e12"
+
+
+def check_choice(value, choices, where: str) -> None:
+    """StudyError unless the value is one of the choices."""
+    if value not in list(choices):
+        names = ", ".join(map(str, choices))
+        raise StudyError(f"{where}: {shown(value)} is none of {names}; take one of these")

@@ -1,0 +1,95 @@
+"""The commands of a study.
+
+python -m lib.study status demo          the runs of a study, and which of them are done python -m
+lib.study make demo            make the runs that are not done, one after another python -m
+lib.study make demo ID ...     make these python -m lib.study collect demo         write the
+finished study's records to data/runs/studies python -m lib.study publish mini         write the
+records that are there to data/results, to be committed python -m lib.study repeat mini ID
+make one finished run again elsewhere, and name each difference python -m lib.study leaks mini
+count the test examples that the training text holds
+"""
+
+import argparse
+import sys
+
+from lib import files
+from lib.errors import StudyError
+from lib.study import make, plan, publish, repeat, state, studies
+from lib.study.run import Run
+
+
+def status(study: str, runs: list[Run]) -> None:
+    """Print the state of each run."""
+    known: dict[str, str] = {}
+    for run in runs:
+        print(f"{state.state(run, known):5} {run.notebook.stem} {run.id}")
+    done = sum(state.state(run, known) == state.DONE for run in runs)
+    print(f"{done} of {len(runs)} runs done")
+
+
+def write(study: str, publishing: bool) -> None:
+    """Write a study's records to the folder of published or of collected records."""
+    folder = files.RESULTS if publishing else files.runs() / "studies"
+    found = publish.collect(study, partial=publishing)
+    publish.write(study, folder, found)
+    print(f"{len(found)} records of {study} in {folder}")
+
+
+def repeat_each(study: str, runs: list[Run]) -> None:
+    """Make each run again; exit with the differences."""
+    published = files.RESULTS / f"{study}.jsonl"
+    for run in runs:
+        found = repeat.repeat(run, published if published.exists() else None)
+        if found:
+            sys.exit("\n".join([f"{len(found)} numbers of {run.id} differ:", *found]))
+        print(f"{run.id}: the same record again")
+
+
+def leaks(study: str) -> None:
+    """Print, for each language and task, how many test examples the text to train on holds."""
+    from lib.data.leaks import table
+
+    own = studies.load(study)
+    languages = dict.fromkeys(name for pair in own.pairs for name in pair.languages)
+    for language, task, count, known in table(
+        languages, own.tasks, own.source, own.corpus["train"]
+    ):
+        print(f"{language} {task:3} {count:6,} test examples, {known:,} in the text")
+
+
+def main() -> None:
+    """Run one command; a StudyError becomes one sentence and exit status 1."""
+    parser = argparse.ArgumentParser(
+        prog="python -m lib.study",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    actions = ("status", "make", "collect", "publish", "repeat", "leaks")
+    parser.add_argument("action", choices=actions)
+    parser.add_argument("study")
+    parser.add_argument("ids", nargs="*", help="with make and repeat: these runs only")
+    asked = parser.parse_args()
+    try:
+        runs = {run.id: run for run in plan.runs(asked.study)}
+        for name in asked.ids:
+            if name not in runs:
+                raise StudyError(
+                    f"the study {asked.study!r} has no run {name}; "
+                    f"`python -m lib.study status {asked.study}` lists them"
+                )
+        chosen = [runs[name] for name in asked.ids] or list(runs.values())
+        commands = {
+            "status": lambda: status(asked.study, chosen),
+            "make": lambda: make.make(chosen),
+            "collect": lambda: write(asked.study, publishing=False),
+            "publish": lambda: write(asked.study, publishing=True),
+            "repeat": lambda: repeat_each(asked.study, chosen),
+            "leaks": lambda: leaks(asked.study),
+        }
+        commands[asked.action]()
+    except StudyError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""Runs are made by executing their notebooks, one after another in one warm kernel: libraries are
+imported once.
+
+Between two notebooks the kernel's namespace is emptied, so a notebook sees what it sees in a kernel
+of its own. What libraries keep inside stays; the project's own code seeds every random state that
+it uses.
+"""
+
+import shutil
+import sys
+import tempfile
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from lib import files
+from lib.errors import StudyError
+from lib.study import state
+from lib.study.run import Run
+
+_READY = 60  # seconds that a kernel has to answer
+
+
+def make(runs: list[Run]) -> None:
+    """Make the runs that are not done, in their order, and remove what killed processes left of
+    them.
+    """
+    with warm_kernel() as execute:
+        for run in runs:
+            with files.alone(files.runs() / "making" / run.id, f"making {run.id}"):
+                if state.state(run) == state.DONE:
+                    _tidy(run)
+                else:
+                    print(f"{run.notebook.stem}: {run.id}", flush=True)
+                    execute(run.notebook, run.record.with_suffix(".ipynb"), run.parameters)
+
+
+def _tidy(run: Run) -> None:
+    """Remove what a kill may have left of a finished run, unless another process is making it
+    again.
+    """
+    with suppress(BlockingIOError), files.alone(run.checkpoints, f"making {run.id}", wait=False):
+        shutil.rmtree(run.checkpoints, ignore_errors=True)
+        files.sweep(run.folder)
+        files.sweep(run.record)
+
+
+@contextmanager
+def warm_kernel():
+    """Yield a function execute(notebook, copy, parameters); its kernel ends with the context.
+
+    The executed copy is written cell by cell. A failing cell raises the StudyError that it raised,
+    or papermill's PapermillExecutionError. The kernel talks through sockets of this user alone.
+    """
+    from jupyter_client import KernelManager
+
+    with tempfile.TemporaryDirectory(prefix="kernel-") as folder:
+        address = str(Path(folder) / "socket")
+        manager = KernelManager(kernel_name="python3", transport="ipc", ip=address)
+        try:
+            yield lambda notebook, copy, parameters: _execute(manager, notebook, copy, parameters)
+        finally:
+            if manager.has_kernel:
+                manager.shutdown_kernel(now=True)
+
+
+def _execute(manager, notebook: Path, copy: Path, parameters: dict) -> None:
+    import papermill
+    from papermill.engines import NBClientEngine, papermill_engines
+    from papermill.exceptions import PapermillExecutionError
+
+    papermill_engines.register("warm", NBClientEngine)
+    if manager.has_kernel:
+        _empty(manager)
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        papermill.execute_notebook(
+            str(notebook),
+            str(copy),
+            parameters,
+            engine_name="warm",
+            kernel_name="python3",
+            km=manager,
+            progress_bar=False,
+            stdout_file=sys.stdout,
+            stderr_file=sys.stderr,
+            cwd=str(files.ROOT),
+        )
+    except PapermillExecutionError as error:
+        if error.ename in ("StudyError", "Unavailable"):
+            raise StudyError(error.evalue) from error
+        raise
+
+
+def _empty(manager) -> None:
+    client = manager.blocking_client()
+    client.start_channels()
+    client.wait_for_ready(timeout=_READY)
+    client.execute_interactive("get_ipython().reset(new_session=True)", silent=True, timeout=_READY)
+    client.stop_channels()

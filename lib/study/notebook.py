@@ -1,0 +1,213 @@
+"""What a study notebook needs of the study: its run, the model that it starts from, and a place for
+its result.
+
+    run = notebook.begin("adapt")                       the run that the parameters ask for; its
+    input is there
+    teacher, tokenizer = notebook.load(run.parent)      the model that an earlier run made
+    notebook.checkpoints(run)                           a folder that survives a kill
+    notebook.finish(run, model, tokenizer, scores, data)        model, card and record; or
+    finish_scoring(run, ...)
+"""
+
+import ast
+import contextlib
+import json
+import shutil
+import time
+from pathlib import Path
+
+from lib import facts, files
+from lib.checks import checked
+from lib.errors import StudyError
+from lib.study import make, records, state, steps
+from lib.study.resolve import resolve
+from lib.study.run import Run
+
+_began: dict[str, float] = {}  # run id -> when its notebook began
+_locks: dict[str, contextlib.ExitStack] = {}  # run id -> the lock that this process holds
+_TYPES = {"str": str, "int": int, "float": float, "bool": bool, "list": list, "dict": dict}
+
+
+def begin(step: str) -> Run:
+    """The run that the notebook's parameters ask for, once the model that it starts from is there.
+
+    Parameters are what the cell tagged `parameters` and Papermill's injected cell say, nothing
+    else; so any cell can be run again. Runs whose models are missing are made first. Raises
+    StudyError for a parameter that the notebook does not declare, or of another type.
+    """
+    from IPython import get_ipython
+
+    shell = get_ipython()
+    if shell is None:
+        raise StudyError(
+            "notebook.begin works in a notebook; elsewhere use lib.study.resolve.resolve"
+        )
+    run = resolve(step, parameters(shell.user_ns["In"]))
+    before = [run for run in run.lineage()[:-1] if state.state(run) != state.DONE]
+    if before:
+        names = ", ".join(run.notebook.stem for run in before)
+        print(f"{before[0].id} is {state.state(before[0])}; {names} run first", flush=True)
+        make.make(before)
+    _began[run.id] = time.monotonic()
+    return run
+
+
+def parameters(history: list[str]) -> dict:
+    """Name -> value of the parameters, from the source of the cells that were executed, in their
+    order.
+
+    The parameters cell holds only lines such as `language: str = "mlt"`. Papermill's begins with `#
+    Parameters`. Of cells that were executed again, the last execution counts.
+    """
+    values: dict = {}
+    types: dict = {}
+    for source in history:
+        lines = _statements(source)
+        if lines and all(isinstance(line, ast.AnnAssign) for line in lines):
+            types = {line.target.id: _TYPES[ast.unparse(line.annotation)] for line in lines}
+            values = {line.target.id: ast.literal_eval(line.value) for line in lines}
+        elif source.startswith("# Parameters\n"):
+            values |= {line.targets[0].id: ast.literal_eval(line.value) for line in lines}
+    if not types:
+        raise StudyError(
+            "no parameters were found; run the cell tagged `parameters`, which holds lines such as "
+            '`language: str = "mlt"`, and then this cell'
+        )
+    for name, value in values.items():
+        if name not in types:
+            raise StudyError(f"unknown parameter {name!r}; this notebook takes {', '.join(types)}")
+        checked(types[name], value, f"parameter {name}")
+    return values
+
+
+def load(run: Run):
+    """(model, tokenizer) that an earlier run made; StudyError if the model is not there."""
+    from lib.model import encoder  # here: torch takes seconds to import
+
+    if not (run.folder / "config.json").exists():
+        raise StudyError(
+            f"the model {run.id} is not there; run the notebook {run.notebook.name}, or `make "
+            "study`"
+        )
+    return encoder.load(run.folder)
+
+
+def checkpoints(run: Run) -> Path:
+    """Folder of a run's checkpoints, this process's alone until the run is finished; a second
+    process waits here.
+    """
+    if run.id not in _locks:
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(files.alone(run.checkpoints, f"making {run.id}"))
+            _locks[run.id] = stack.pop_all()
+    return run.checkpoints
+
+
+def finish(run: Run, model, tokenizer, scores: dict, data: dict, **parts) -> dict:
+    """Save the model that a run made, with its card, then its record; remove its checkpoints.
+    Returns the record.
+
+    The record's section `model` says whether the model is `worse_than_unigram` on held-out text,
+    where the scores hold both losses.
+    """
+    from lib.export import card
+    from lib.model import encoder
+
+    checkpoints(run)
+    first = run.lineage()[0]
+    whole = model.num_parameters() if run is first else records.read(first)["model"]["parameters"]
+    about = {"id": run.id, "step": run.step} | encoder.describe(model, whole)
+    if "unigram_loss" in scores:
+        about["worse_than_unigram"] = scores["mlm_loss"] > scores["unigram_loss"]
+    parts |= {"scores": scores, "data": data} | _weights(run)
+    record = records.compose(run, about, _seconds(run, parts), **parts)
+    encoder.save(model, tokenizer, run.folder, card.text(record, _lineage(run)))
+    files.write_json(run.record, record)
+    _release(run)
+    return record
+
+
+def finish_scoring(run: Run, scores: dict, data: dict, **parts) -> dict:
+    """Write the record of a run that scored or measured, and its scores into the model's card.
+    Returns the record.
+    """
+    from lib.export import card
+
+    checkpoints(run)
+    parts |= {"scores": scores, "data": data}
+    if run.parent is None:
+        about = {"id": run.id, "step": run.step, "parameters": parts.pop("parameters")}
+        record = records.compose(run, about, _seconds(run, parts), **parts)
+    else:
+        of_model = records.read(run.parent)
+        record = records.compose(run, of_model["model"], _seconds(run, parts), **parts)
+        with files.alone(run.parent.folder / "README.md", f"writing the card of {run.parent.id}"):
+            others = [*_scores_of(run.parent, run), record]
+            measured = {
+                f"{name} ({other['language']})": value
+                for other in others
+                if other["task"] is None
+                for name, value in other["scores"].items()
+            }
+            of_model["scores"] |= measured
+            tasks = [other for other in others if other["task"]]
+            text = card.text(of_model, _lineage(run.parent), tasks)
+            files.write_whole(run.parent.folder / "README.md", text)
+    files.write_json(run.record, record)
+    _release(run)
+    return record
+
+
+def _statements(source: str) -> list:
+    """The statements of a cell; none for a cell that is not plain Python, such as `%time`."""
+    try:
+        return ast.parse(source).body
+    except SyntaxError:
+        return []
+
+
+def _lineage(run: Run) -> list[dict]:
+    return [
+        {"label": steps.step(each.step).label, "id": each.id, "settings": each.stated}
+        for each in run.lineage()
+    ]
+
+
+def _seconds(run: Run, parts: dict) -> dict:
+    """Seconds since the notebook began, and those that a training measured."""
+    began = _began.get(run.id, time.monotonic())
+    return {"total": round(time.monotonic() - began, 2)} | parts.pop("seconds", {})
+
+
+def _scores_of(model: Run, besides: Run) -> list[dict]:
+    """Records of the runs that scored or measured a model, without one of them."""
+    found = []
+    for step in steps.names("task", "measure"):
+        for file in sorted((files.runs() / step).glob("*.json")):
+            record = json.loads(file.read_text(encoding="utf-8"))
+            if record["model"]["id"] == model.id and record["id"] != besides.id:
+                found.append(record)
+    return found
+
+
+def _weights(run: Run) -> dict:
+    """{"weights": the origin of the weights that a run began with}; empty for a run that read none."""
+    from lib.data import hub
+
+    teacher = facts.fact("models", run.teacher)
+    published = run.step == "adapt" and run.settings["published"]
+    if run.step == "pretrain" and teacher["make"] == "local":
+        digest = files.sha256(run.study.models_root / teacher["folder"])
+        return {"weights": {"folder": teacher["folder"], "sha256": digest}}
+    if published or (run.step == "pretrain" and teacher["make"] == "hub"):
+        entry = teacher["adapted"][run.language] if published else teacher
+        repository, revision = entry["repository"], entry["revision"]
+        commit = hub.model_commit(repository, revision) or revision
+        licence = entry["licence"]
+        return {"weights": {"repository": repository, "revision": commit, "licence": licence}}
+    return {}
+
+
+def _release(run: Run) -> None:
+    shutil.rmtree(run.checkpoints, ignore_errors=True)
+    _locks.pop(run.id).close()

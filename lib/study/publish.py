@@ -1,0 +1,109 @@
+"""The finished records of a study in one file, and their scores in a table: what figures are made
+from and what is committed.
+"""
+
+import csv
+import io
+from pathlib import Path
+
+from lib import files
+from lib.errors import StudyError
+from lib.facts import fact
+from lib.study import answers, plan, records, state, steps
+
+SIZES = ("num_hidden_layers", "hidden_size", "intermediate_size", "vocab_size")
+_COLUMNS = (
+    "id",
+    "study",
+    "language",
+    "teacher",
+    "step",
+    "what",
+    "metric",
+    "seed",
+    "score",
+    "low",
+    "high",
+)
+_MEASURES = {"perplexity": "bits_per_character"}  # the score of a run that trains no task
+
+
+def collect(study: str, partial: bool = False) -> list[dict]:
+    """The records of all runs of a study, with the paired comparisons of task runs in their section
+    `paired`.
+
+    A stale record counts as missing; one whose model is gone does not. StudyError names what is
+    missing, unless `partial` accepts the records that are there; there must be one.
+    """
+    runs, known = plan.runs(study), {}
+    done = [run for run in runs if run.record.exists() and not state.outdated(run, known)]
+    if len(done) < len(runs) and not (partial and done):
+        missing = next(run for run in runs if run not in done)
+        raise StudyError(
+            f"the study {study!r} is not finished: {len(runs) - len(done)} of {len(runs)} runs are "
+            "missing, such as "
+            f"{missing.id}; run `make study STUDY={study}`"
+        )
+    found = []
+    for run in done:
+        paired = answers.paired(run)
+        found.append(records.read(run) | ({"paired": paired} if paired else {}))
+    return found
+
+
+def write(study: str, folder: Path, found: list[dict]) -> None:
+    """Write records to <folder>/<study>.jsonl and their scores to <folder>/<study>.csv."""
+    records.write_lines(folder / f"{study}.jsonl", found)
+    columns = [*_COLUMNS, "parameters", "compression_rate", *SIZES, "changed"]
+    text = io.StringIO()
+    table = csv.DictWriter(text, columns, lineterminator="\n")
+    table.writeheader()
+    for row in scores(found):
+        changed = "; ".join(f"{name}={value}" for name, value in row["changed"].items())
+        table.writerow({name: row[name] for name in columns} | {"changed": changed})
+    files.write_whole(folder / f"{study}.csv", text.getvalue())
+
+
+def scores(found: list[dict]) -> list[dict]:
+    """One row a score. `what` is the task, scored in percent by `metric`, or mlm_loss (nats) or
+    bits_per_character.
+
+    `step` is that of the scored model, `low` and `high` are the 95 % interval over test examples,
+    `changed` are the settings that are not the study's own. `record` is the record itself. A record
+    without a language has no row.
+    """
+    rows = []
+    for record in found:
+        metric, scale, step = "mlm_loss", 1, record["step"]
+        if record["task"]:
+            metric, scale = fact("tasks", record["task"])["metric"], 100
+            if metric not in record["scores"]:
+                raise StudyError(
+                    f"the record {record['id']} has no {metric}, by which {record['task']} is "
+                    "judged: run it again"
+                )
+        elif not steps.step(step).makes_model:
+            metric = _MEASURES.get(step, "")
+        value = record["scores"].get(metric)
+        if value is None or record["language"] is None:
+            continue
+        low, high = record.get("interval") or (None, None)
+        model = record["model"]
+        config = model.get("config", {})
+        rows.append(
+            {name: record[name] for name in ("id", "study", "language", "teacher", "seed")}
+            | {name: config.get(name) for name in SIZES}
+            | {
+                "step": model["step"],
+                "what": record["task"] or metric,
+                "metric": metric,
+                "score": scale * value,
+                "low": None if low is None else scale * low,
+                "high": None if high is None else scale * high,
+                "parameters": model["parameters"],
+                "compression_rate": model.get("compression_rate"),
+                "changed": record["changed"],
+                "record": record,
+            }
+        )
+    return rows

@@ -1,0 +1,153 @@
+"""Runs: one execution of one study notebook, made from a dictionary of parameters and checked once.
+
+A run's id is a readable name and a digest of everything that its result depends on: its settings,
+those of the steps before it, the seed, the source of its data. Equal settings are one run,
+whichever study asks for it.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from lib import files
+from lib.facts import fact, facts
+from lib.study import steps
+from lib.study.studies import Study
+
+PLAIN, ADAPTED = "plain", "adapted"
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One execution of a study notebook: which step, of what, with which settings, after which run
+    (`parent`).
+    """
+
+    step: str
+    study: Study = field(repr=False)
+    settings: dict
+    changed: dict
+    language: str | None = None
+    teacher: str | None = None
+    task: str | None = None
+    seed: int | None = None
+    parent: "Run | None" = None
+
+    @cached_property
+    def id(self) -> str:
+        """A readable name and 8 hexadecimal digits over everything that the result depends on."""
+        digest = hashlib.sha256(
+            json.dumps(self.identity(), sort_keys=True, ensure_ascii=False).encode()
+        )
+        return f"{self._name()}.{digest.hexdigest()[:8]}"
+
+    def _name(self) -> str:
+        if self.step == "baseline":
+            return f"{self.language}.baseline.{self.task}.{self.settings['kind']}"
+        label = {
+            "pretrain": "pretrained",
+            "adapt": "adapted",
+            "layers": f"L{self.settings.get('num_hidden_layers')}",
+            "ffn": f"F{self.settings.get('intermediate_size')}",
+            "hidden": f"H{self.settings.get('hidden_size')}",
+            "vocabulary": f"V{self.settings.get('kept_tokens')}",
+            "finetune": f"{self.task}.{self.parent and self.parent.step}.seed{self.seed}",
+        }.get(self.step, f"{self.step}.{self.parent and self.parent.step}")
+        return f"{self.language or 'multilingual'}.{self.teacher}.{label}"
+
+    def identity(self) -> dict:
+        """Everything that the result depends on, as plain values."""
+        result = {
+            "step": self.step,
+            "language": self.language,
+            "task": self.task,
+            "settings": self.stated,
+            "source": self.study.source.kind,
+        }
+        if self.step == "baseline":
+            return result
+        constants = facts("training") if self._entry.trains_on_text else {}
+        return result | {
+            "teacher": self.teacher,
+            "facts": fact("models", self.teacher),
+            "seed": self.seed,
+            "corpus": self.study.corpus,
+            "constants": constants,
+            "parent": self.parent.id if self.parent else None,
+        }
+
+    @property
+    def _entry(self) -> steps.Step:
+        return steps.step(self.step)
+
+    @property
+    def stated(self) -> dict:
+        """The settings as the record and the id hold them."""
+        return steps.stated(self.step, self.settings)
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the model that this run makes."""
+        return files.models() / self.id
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the checkpoints of this run's training."""
+        return files.models() / f".{self.id}.checkpoints"
+
+    @property
+    def record(self) -> Path:
+        """File of the run's record. It is written last: where it exists, the run is finished."""
+        return files.runs() / self.step / f"{self.id}.json"
+
+    @property
+    def notebook(self) -> Path:
+        """The study notebook that makes this run."""
+        return files.ROOT / "notebooks" / "study" / f"{self._entry.notebook}.ipynb"
+
+    @property
+    def order(self) -> tuple:
+        """The steps that made the model of this run, or the model that it scores."""
+        return tuple(run.step for run in self.lineage() if steps.step(run.step).makes_model)
+
+    @property
+    def parameters(self) -> dict:
+        """The notebook's parameters that make this run; what the study says is left out."""
+        result = {"study": self.study.name, "language": self.language, "teacher": self.teacher}
+        if self._entry.kind == "baseline":
+            result |= {"task": self.task, "kind": self.settings["kind"]}
+        elif self._entry.kind == "task":
+            result |= {"task": self.task, "model_step": self.parent.step, "seed": self.seed}
+        elif self._entry.kind == "measure":
+            result |= {"model_step": self.parent.step}
+        elif self.step != "pretrain":
+            result |= {"seed": self.seed}
+        result = {key: value for key, value in result.items() if value is not None}
+        if self.order != self.study.order[: len(self.order)]:
+            result["order"] = list(self.order)
+        overrides: dict = {}
+        for name, value in self.changed.items():
+            step, dot, setting = name.partition(".")
+            if dot:
+                section = overrides.setdefault("finetune" if step == "baseline" else step, {})
+                if step == "finetune" and setting in steps.Tuning.model_fields:
+                    section = section.setdefault(fact("tasks", self.task)["kind"], {})
+                section[setting] = value
+        return result | ({"overrides": overrides} if overrides else {})
+
+    def lineage(self) -> list["Run"]:
+        """The runs from the teacher's pre-training to this one."""
+        return [*(self.parent.lineage() if self.parent else ()), self]
+
+    def __eq__(self, other) -> bool:
+        return isinstance(other, Run) and self.id == other.id
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def __str__(self) -> str:
+        lines = [f"{self.id}  (study {self.study.name}, step {self.step}, seed {self.seed})"]
+        lines += [f"  {name}: {value}" for name, value in self.stated.items()]
+        return "\n".join([*lines, f"  after: {self.parent.id if self.parent else 'nothing'}"])

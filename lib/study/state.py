@@ -1,0 +1,107 @@
+"""Whether a run is done, to do or stale: the one place that decides, and it decides by content.
+
+A record names its text, labels and weights by checksum or revision, and its parent's record by a
+checksum. A run is stale when one of these is another now. Data that are not there cannot be
+compared and count as unchanged, so finished records can be read and published without them. A
+change of the code makes nothing stale; the record names the commit.
+"""
+
+import re
+from collections.abc import Iterator
+
+from lib import facts, files
+from lib.data import hub, tasks
+from lib.study import records, steps
+from lib.study.run import Run
+
+DONE, TO_DO, STALE = "done", "to do", "stale"
+
+
+def state(run: Run, known: dict | None = None) -> str:
+    """DONE, TO_DO (there is no record, or no model) or STALE. `known` keeps the answers to earlier
+    questions.
+    """
+    known = {} if known is None else known
+    if run.id not in known:
+        model_there = (run.folder / "config.json").exists() or not steps.step(run.step).makes_model
+        if not (run.record.exists() and model_there):
+            known[run.id] = TO_DO
+        elif (run.parent and state(run.parent, known) != DONE) or outdated(run, known):
+            known[run.id] = STALE
+        else:
+            known[run.id] = DONE
+    return known[run.id]
+
+
+def outdated(run: Run, known: dict | None = None) -> bool:
+    """Whether a record was made from other data or another parent's record than are there now;
+    models do not matter.
+    """
+    known = {} if known is None else known
+    key = f"outdated {run.id}"
+    if key not in known:
+        record = records.read(run)
+        known[key] = bool(changed(run, record))
+        if run.parent and run.parent.record.exists() and not known[key]:
+            made_from = records.digest(records.read(run.parent))
+            known[key] = made_from != record["made"]["parent"] or outdated(run.parent, known)
+    return known[key]
+
+
+def changed(run: Run, record: dict) -> str | None:
+    """The first source that a record names and that is something else now, for a message; None if
+    there is none.
+    """
+    for entry in _entries([record.get("data"), record.get("weights")]):
+        if source := _file(run, entry) if "sha256" in entry else _pin(run, entry):
+            return source
+    return None
+
+
+def _entries(part) -> Iterator[dict]:
+    """Every mapping at any depth of a section that holds a checksum or a revision."""
+    if isinstance(part, dict):
+        if "sha256" in part or part.get("revision"):
+            yield part
+        part = list(part.values())
+    if isinstance(part, list):
+        for value in part:
+            yield from _entries(value)
+
+
+def _file(run: Run, entry: dict) -> str | None:
+    """The file or folder that an entry names, if it is there with another checksum."""
+    if "folder" in entry:
+        place = run.study.models_root and run.study.models_root / entry["folder"]
+    elif "file" in entry:
+        source = run.study.source
+        place = source.folder / entry["file"] if source.kind == "sample" or source.root else None
+    else:
+        pinned = facts.fact("corpora", "flores")
+        if entry["origin"] == pinned["url"] and entry["sha256"] != pinned["sha256"]:
+            return f"the checksum of {entry['origin']} in params/corpora.yaml"
+        place = hub.place(entry["origin"])
+    if place and place.exists() and files.sha256(place) != entry["sha256"]:
+        return str(place)
+    return None
+
+
+def _pin(run: Run, entry: dict) -> str | None:
+    """The data set or model that params/ pins to another commit than the one an entry names."""
+    pins = {
+        corpus["data_set"]: corpus["revision"]
+        for corpus in facts.facts("corpora").values()
+        if "data_set" in corpus
+    }
+    for task in facts.facts("tasks").values() if run.language else ():
+        for origin, names in tasks.published(task, run.language):
+            if "data_set" in origin:
+                pins[origin["data_set"].format(**names)] = names["revision"]
+    teacher = facts.fact("models", run.teacher) if run.teacher else {}
+    for model in (teacher, *teacher.get("adapted", {}).values()):
+        if "repository" in model:
+            pins[model["repository"]] = model["revision"]
+    name = entry.get("data_set") or entry.get("repository")
+    pin = pins.get(name)
+    is_commit = pin and re.fullmatch("[0-9a-f]{40}", pin)
+    return f"the revision of {name} in params/" if is_commit and pin != entry["revision"] else None

@@ -1,0 +1,257 @@
+"""The registry of steps: one entry says everything that a study must know of a step.
+
+To add a step, write its settings and its entry here, and its notebook below notebooks/study.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal, get_args
+
+from pydantic import Field
+
+from lib import facts
+from lib.checks import Checked, Count, Number, Positive, Rate, Share, checked
+from lib.errors import StudyError
+
+Length = Annotated[int, Field(ge=3, lt=1e12)]  # tokens; the first and the last are special ones
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+class Training(Checked):
+    """Settings of a training on text."""
+
+    steps: Count
+    batch_size: Positive
+    accumulation: Positive = 1
+    max_length: Length
+    learning_rate: Rate
+    precision: Precision = "auto"
+
+
+class Adaptation(Training):
+    """Step 0, second half; `sentences` limits the text of this step, 0 takes all."""
+
+    published: bool = False
+    sentences: Count = 0
+
+
+class Distillation(Training):
+    """What both distillations share; `mlm_weight` is the paper's alpha."""
+
+    distillation_loss: Literal["mse", "kl", "plain_kl"] = "mse"
+    mlm_weight: Share = 0.5
+    temperature: Rate = 2.0
+    all_positions: bool = False
+
+
+class Layers(Distillation):
+    """Step 1."""
+
+    num_hidden_layers: Positive
+    layer_choice: Literal["last_k", "first_k", "stride", "first_last_k", "random"]
+
+
+class Ffn(Checked):
+    """Step 2; `part` is the text that importance is computed on."""
+
+    intermediate_size: Positive
+    sentences: Count
+    batch_size: Positive
+    max_length: Length
+    part: Literal["train", "dev"]
+
+
+class Hidden(Distillation):
+    """Step 3."""
+
+    hidden_size: Positive
+    hidden_start: Literal["truncation", "truncation_across_heads", "svd", "shared_basis", "random"]
+
+
+class Vocabulary(Checked):
+    """Step 4; `kept_tokens` does not count the special tokens."""
+
+    kept_tokens: Positive
+    counting: Literal["count", "documents"]
+
+
+class Tuning(Checked):
+    """How a task is trained; a study says it for each kind of task, and for single tasks in part."""
+
+    epochs: Positive
+    batch_size: Positive
+    learning_rate: Rate
+    max_length: Length
+    weight_decay: Number = 0.0
+    warmup: Share = 0.0
+    max_steps: Count = 0
+    patience: Count = 0
+
+
+class Finetuning(Checked):
+    """Step 5, apart from `Tuning`."""
+
+    method: Literal["adapter", "full"]
+    reduction_factor: Positive
+    adapter_input: Literal["ffn", "layer_norm"]
+    first_subword: bool = True
+    train_limit: Count
+    precision: Precision = "auto"
+    pooling: Literal["first", "mean"] = "first"
+    base_width: Count = 0
+
+
+class Baseline(Checked):
+    """A task answered without an encoder."""
+
+    kind: Literal["majority", "ngrams"]
+    train_limit: Count
+
+
+class Perplexity(Checked):
+    """Step 6."""
+
+    sentences: Count
+    max_length: Length
+
+
+class Lens(Checked):
+    """Step 6."""
+
+    sentences: Count
+
+
+@dataclass(frozen=True)
+class Step:
+    """One kind of run. `kind` says what it makes: a `teacher`, a `cut` of a model, the score of a
+    `task` by a model or by a `baseline`, or a `measure` of a model. `row` names a model in tables
+    and `short` in figures, `label` in its card.
+    """
+
+    name: str
+    kind: Literal["teacher", "cut", "task", "baseline", "measure"]
+    notebook: str
+    settings: type[Checked]
+    label: str
+    row: str = ""
+    short: str = ""
+    trains_on_text: bool = False
+
+    @property
+    def makes_model(self) -> bool:
+        """Whether the step makes a model."""
+        return self.kind in ("teacher", "cut")
+
+
+REGISTRY = (  # the order of the models is the paper's; a study may change it
+    Step(
+        "pretrain", "teacher", "00_pretrain_teacher", Training, "teacher", "teacher", "plain", True
+    ),
+    Step(
+        "adapt",
+        "teacher",
+        "10_adapt_teacher",
+        Adaptation,
+        "teacher adapted to the language",
+        "adapted teacher",
+        "teacher",
+        True,
+    ),
+    Step(
+        "layers",
+        "cut",
+        "20_distil_layers",
+        Layers,
+        "fewer layers, distilled",
+        "layers {num_hidden_layers:.0f}",
+        "layers",
+        True,
+    ),
+    Step("ffn", "cut", "30_prune_ffn", Ffn, "narrower FFN", "ffn {intermediate_size:,.0f}", "FFN"),
+    Step(
+        "hidden",
+        "cut",
+        "40_reduce_hidden",
+        Hidden,
+        "smaller hidden size, distilled",
+        "hidden {hidden_size:.0f}",
+        "hidden",
+        True,
+    ),
+    Step(
+        "vocabulary",
+        "cut",
+        "50_trim_vocabulary",
+        Vocabulary,
+        "smaller vocabulary",
+        "vocabulary {vocab_size:,.0f}, hidden {hidden_size:.0f}",
+        "vocabulary",
+    ),
+    Step("finetune", "task", "60_finetune_task", Finetuning, "task scores"),
+    Step("baseline", "baseline", "65_baselines", Baseline, "baseline"),
+    Step("perplexity", "measure", "70_pseudo_perplexity", Perplexity, "pseudo-perplexity"),
+    Step("lens", "measure", "80_logit_lens", Lens, "logit lens"),
+)
+# Settings that came later than published records. At these values they are left out of records and
+# run ids.
+LATER = {"adapt": {"sentences": 0}, "finetune": {"pooling": "first", "base_width": 0}}
+
+
+def step(name: str) -> Step:
+    """The registry's entry of this name; StudyError if there is none."""
+    for entry in REGISTRY:
+        if entry.name == name:
+            return entry
+    raise StudyError(f"no step called {name!r}; there are {', '.join(e.name for e in REGISTRY)}")
+
+
+def names(*kinds: str) -> tuple[str, ...]:
+    """Names of the steps of these kinds, or of all, in the order of the registry."""
+    return tuple(entry.name for entry in REGISTRY if not kinds or entry.kind in kinds)
+
+
+def choices(step_name: str, setting: str) -> tuple:
+    """The words that a setting can be, in the order of their declaration; () where it is no choice
+    of words.
+    """
+    fields = step(step_name).settings.model_fields if step_name in names() else {}
+    words = get_args(fields[setting].annotation) if setting in fields else ()
+    return words if all(isinstance(word, str) for word in words) else ()
+
+
+def merged(name: str, base: dict, given: dict, where: str) -> dict:
+    """All settings of a step, checked: those of `given`, else those of `base`, else the defaults.
+
+    In `finetune` a section is named like a kind of task or like a task, and a task's section wins
+    over its kind's. But what `given` says of a kind wins over what `base` says of a task.
+    """
+    if name != "finetune" or not isinstance(given, dict):
+        extra = given if isinstance(given, dict) else checked(dict, given, where)
+        return checked(step(name).settings, base | extra, where).model_dump()
+    kinds = {task: entry["kind"] for task, entry in facts.facts("tasks").items()}
+    sections = {*kinds, *kinds.values()}
+    general = {key: value for key, value in {**base, **given}.items() if key not in sections}
+    result = checked(Finetuning, general, where).model_dump()
+    for kind in dict.fromkeys(kinds.values()):
+        section = base.get(kind, {}) | checked(dict, given.get(kind, {}), f"{where}: {kind}")
+        result[kind] = checked(Tuning, section, f"{where}: {kind}").model_dump()
+    for task, kind in kinds.items():
+        former = {k: v for k, v in base.get(task, {}).items() if k not in given.get(kind, {})}
+        section = former | checked(dict, given.get(task, {}), f"{where}: {task}")
+        whole = checked(Tuning, result[kind] | section, f"{where}: {task}").model_dump()
+        result |= {task: {key: whole[key] for key in section}} if section else {}
+    return result
+
+
+def of_task(settings: dict, task: str) -> dict:
+    """The settings of one task's training, from all settings of `finetune`."""
+    kind = facts.fact("tasks", task)["kind"]
+    general = {key: value for key, value in settings.items() if not isinstance(value, dict)}
+    if kind == "token":
+        general["pooling"] = "first"  # the head of a token task reads every token
+    return general | settings[kind] | settings.get(task, {})
+
+
+def stated(name: str, settings: dict) -> dict:
+    """The settings as records and run ids hold them, without later ones at their former value."""
+    later = LATER.get(name, {})
+    return {key: value for key, value in settings.items() if later.get(key, ...) != value}
