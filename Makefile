@@ -1,4 +1,5 @@
-# make demo | test | study STUDY=name | lab | bench | audit | clean.  Each sets up .venv when it is missing or requirements.txt is newer.
+# make demo | test | check | study STUDY=name | lab | publish STUDY=name | bench | audit | clean
+# Each target sets up .venv when it is missing or when requirements.txt is newer.
 # One thread a job and as many jobs as cores: set CORES and THREADS to share a machine differently.
 STUDY   ?= demo
 CORES   ?= all
@@ -8,26 +9,33 @@ BIN     := .venv/bin
 export TOKENIZERS_PARALLELISM := false
 export OMP_NUM_THREADS ?= $(THREADS)
 
-.PHONY: demo study test lab publish bench audit clean
+.PHONY: demo study test check lab publish bench audit clean
 demo: STUDY := demo
 demo study: .venv/ready
 	$(BIN)/snakemake --cores $(CORES) --config study=$(STUDY) threads=$(THREADS)
 
 test: .venv/ready
 	$(BIN)/ruff check .
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/ruff format --check .
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
+
+check: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"
 
 lab: .venv/ready
 	$(BIN)/jupyter lab notebooks
 
 publish: .venv/ready
-	$(BIN)/python -m lib.plan publish $(STUDY)
+	$(BIN)/python -m lib.study publish $(STUDY)
+	$(BIN)/python -m lib.report make $(STUDY)
 
 bench: .venv/ready
 	$(BIN)/python -m benchmarks
 	$(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False notebooks/paper/benchmark.ipynb
 
-# Asks a public list of known vulnerabilities about every installed package. Needs the network; installs pip-audit beside the study.
+# Asks a public list of known vulnerabilities about every installed package; it needs the network.
 audit: .venv/ready
 	test -x .venv/audit/bin/pip-audit || { $(PYTHON) -m venv .venv/audit && .venv/audit/bin/python -m pip install --quiet pip-audit==2.10.1; }
 	$(BIN)/python -m pip freeze --exclude-editable | .venv/audit/bin/pip-audit --no-deps --disable-pip --progress-spinner off -r /dev/stdin

@@ -1,53 +1,63 @@
-# A study as a graph: which notebook makes which record, from which others. What to run, and in which order, lib/plan.py says.
+# A study as a graph of batches of runs, made side by side on one machine or on a cluster.
 #
-#   snakemake --cores all --config study=demo             run what is not done, side by side
+#   snakemake --cores all --config study=demo             make what is not done
 #   snakemake --dry-run --config study=demo               show what is left
-#   snakemake --executor slurm --jobs 50 --config study=paper threads=4      on a cluster (pip install snakemake-executor-plugin-slurm)
+#   snakemake --executor slurm --jobs 50 --config study=paper threads=4      on a cluster
+#                                         (pip install snakemake-executor-plugin-slurm)
 #
-# threads: OpenMP threads a job gets; with 1, as many jobs run as there are cores, and none waits for another's.
+# threads: OpenMP threads of a job. With 1, as many jobs run as there are cores, and none disturbs another.
+#
+# lib/study/state.py alone decides what is done. A batch that is done has a marker file, another has none; Snakemake
+# only looks whether the marker is there.
 
+import hashlib
 import sys
 
-from lib import paths, plan
+from lib import files
 from lib.errors import StudyError
+from lib.study import plan, state
 
-STUDY = config.get("study", "demo")
+STUDY = str(config.get("study", "demo"))
+MARKERS = files.runs() / "studies" / f".{STUDY}"
+PYTHON = f"{sys.executable} -m"
 try:
     BATCHES = plan.batches(STUDY)
 except StudyError as error:
     sys.exit(str(error))
-FOLDER = paths.runs() / "studies" / STUDY
 
 
-rule all:
-    input: FOLDER / f"{STUDY}_main_table.md",
+def marker(batch):
+    """The marker file of a batch of runs."""
+    digest = hashlib.sha256(" ".join(run.id for run in batch).encode()).hexdigest()[:16]
+    return MARKERS / f"{batch[0].id}.{digest}"
+
+
+KNOWN = {}  # states of runs, each looked up once
+MAKER = {run.id: marker(batch) for batch in BATCHES for run in batch}
+MARKERS.mkdir(parents=True, exist_ok=True)
+for batch in BATCHES:
+    if all(state.state(run, KNOWN) == state.DONE for run in batch):
+        marker(batch).touch()
+    else:
+        marker(batch).unlink(missing_ok=True)
+
+
+rule figures:  # always: what it makes depends on records, not on times
+    input: [marker(batch) for batch in BATCHES],
+    params: study=STUDY,
+    message: "tables and figures of the study {params.study}",
+    shell: "{PYTHON} lib.study collect {params.study} && {PYTHON} lib.report make {params.study}",
     default_target: True
 
 
-KNOWN = {}  # the states of runs, each looked up once
 for batch in BATCHES:
+    needed = {MAKER[run.parent.id] for run in batch if run.parent} - {marker(batch)}
+
     rule:
-        name: f"{batch[0].run.step}_{batch[0].run.id}".replace(".", "_").replace("-", "_")
-        input: [need.record for job in batch for need in job.needs] + plan.outdated(batch, KNOWN),
-        output: [update(job.run.record) for job in batch],  # update: what is finished is never deleted
-        params: ids=[job.run.id for job in batch],
+        name: f"{batch[0].step}_{marker(batch).name}".replace(".", "_").replace("-", "_")
+        input: [ancient(file) for file in sorted(needed)],
+        output: touch(marker(batch)),
+        params: ids=[run.id for run in batch],
         threads: config.get("threads", 1)
-        message: f"{plan.NOTEBOOKS[batch[0].run.step]}: {', '.join(job.run.id for job in batch)}"
-        shell: "OMP_NUM_THREADS={threads} {sys.executable} -m lib.plan make {STUDY} {params.ids}"
-
-
-rule collect:
-    input: [job.run.record for job in plan.jobs(STUDY)],
-    output: touch(FOLDER / ".collected"),
-    shell: "{sys.executable} -m lib.plan collect {STUDY}"
-
-
-rule paper:  # every notebook of notebooks/paper; each writes its files where the records of the study allow it
-    input: FOLDER / ".collected",
-    output: FOLDER / f"{STUDY}_main_table.md",
-    shell: "{sys.executable} -m lib.gallery make {STUDY} --records {FOLDER} --figures {FOLDER} > {FOLDER}/paper.log 2>&1"
-
-
-onsuccess:
-    print((FOLDER / f"{STUDY}_main_table.md").read_text())
-    print(f"All figures and tables: {FOLDER}")
+        message: f"{len(batch)} runs from {batch[0].notebook.stem}: {batch[0].id}"
+        shell: "OMP_NUM_THREADS={threads} {PYTHON} lib.study make {STUDY} {params.ids}"
