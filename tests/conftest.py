@@ -25,3 +25,10 @@ def data(tmp_path, monkeypatch) -> Path:
     """An empty place for everything a study makes."""
     monkeypatch.setenv("STUDY_DATA", str(tmp_path / "data"))
     return tmp_path / "data"
+
+
+def pytest_collection_modifyitems(items):
+    """Tests that use the neighbour folder are marked, so that they can be run alone."""
+    for item in items:
+        if "shared" in item.fixturenames:
+            item.add_marker("shared")
