@@ -11,15 +11,20 @@
 # only looks whether the marker is there.
 
 import hashlib
+import resource
+import shlex
 import sys
+import time
 
 from lib import files
 from lib.errors import StudyError
 from lib.study import plan, state
 
 STUDY = str(config.get("study", "demo"))
-MARKERS = files.runs() / "studies" / f".{STUDY}"
-PYTHON = f"{sys.executable} -m"
+FOLDER = files.runs() / "studies"
+MARKERS = FOLDER / f".{STUDY}"
+BEGAN = time.monotonic()
+PYTHON = f"{shlex.quote(sys.executable)} -m"
 try:
     BATCHES = plan.batches(STUDY)
 except StudyError as error:
@@ -44,10 +49,11 @@ for batch in BATCHES:
 
 rule figures:  # always: what it makes depends on records, not on times
     input: [marker(batch) for batch in BATCHES],
-    params: study=STUDY,
-    message: "tables and figures of the study {params.study}",
-    shell: "{PYTHON} lib.study collect {params.study} && {PYTHON} lib.report make {params.study}",
+    message: f"tables and figures of the study {STUDY}"
     default_target: True
+    shell:
+        "{PYTHON} lib.study collect {STUDY} && {PYTHON} lib.report make {STUDY} "
+        "--records {FOLDER:q}/{STUDY}.jsonl --figures {FOLDER:q}/{STUDY} > {FOLDER:q}/{STUDY}.log 2>&1"
 
 
 for batch in BATCHES:
@@ -61,3 +67,11 @@ for batch in BATCHES:
         threads: config.get("threads", 1)
         message: f"{len(batch)} runs from {batch[0].notebook.stem}: {batch[0].id}"
         shell: "OMP_NUM_THREADS={threads} {PYTHON} lib.study make {STUDY} {params.ids}"
+
+
+onsuccess:
+    minutes = (time.monotonic() - BEGAN) / 60
+    largest = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
+    print((FOLDER / STUDY / f"{STUDY}_main_table.md").read_text(encoding="utf-8"))
+    print(f"{minutes:.1f} minutes; the largest of up to {workflow.cores} processes took {largest:.1f} GiB.")
+    print(f"All tables and figures: {FOLDER / STUDY}. The models: {files.models()}.")
