@@ -98,8 +98,8 @@ def conllu(file: Path) -> list[_Sentence]:
     """Return forms and universal part-of-speech tags of each sentence of a CoNLL-U file.
 
     Multiword tokens (`3-4`) and empty nodes (`3.1`) are left out, as in the authors' scripts.
-    Raises StudyError for another number of columns, ids that do not count 1, 2, 3, or an unknown
-    tag.
+    Raises StudyError for another number of columns, ids that do not count 1, 2, 3, an empty form
+    or an unknown tag.
     """
 
     def form_and_tag(line: str, tags: list[str], where: str) -> list[str] | None:
@@ -116,6 +116,8 @@ def conllu(file: Path) -> list[_Sentence]:
                 f"{where}: the id is {number!r}, expected {len(tags) + 1}; ids count 1, 2, 3 in "
                 "a sentence, and a blank line ends it"
             )
+        if not form.strip():
+            raise StudyError(f"{where}: the FORM column is empty")
         if tag not in _UPOS.split():
             raise StudyError(
                 f"{where}: {tag!r} is not a universal part-of-speech tag; the tags are {_UPOS}"
