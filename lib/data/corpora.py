@@ -32,8 +32,11 @@ def load(language: str, source: Source, part: str, limit: int = 0) -> list[str]:
     facts.check_choice(source.kind, facts.SOURCES, "source")
     if limit < 0:
         raise StudyError(f"a limit of {limit} sentences; give 0 for all, or a number above")
+    if source.kind == "hub" and part == "train":
+        paper = facts.fact("languages", language).get("glotcc_documents", 0)
+        return _table("glotcc", _config(language, "glotcc"), part, limit or paper)
     if source.kind == "hub":
-        return _glotcc(language, limit) if part == "train" else _flores(language, part, limit)[0]
+        return _flores(language, part)[0][: limit or None]
     found = local.corpus(language, source.folder)
     if part in found:
         return readers.lines(found[part])[: limit or None]
@@ -49,12 +52,7 @@ def describe(language: str, source: Source) -> dict:
             for part, file in local.corpus(language, source.folder).items()
         }
         return {"kind": source.kind} | (found.get("text") or found)
-    entry, config = facts.fact("corpora", "glotcc"), _config(language, "glotcc")
-    train = {key: entry[key] for key in ("data_set", "licence", "origin")}
-    train |= {
-        "config": config,
-        "revision": hub.commit(entry["data_set"], config, entry["revision"]),
-    }
+    train = _origin("glotcc", _config(language, "glotcc"))
     held_out = {part: _flores(language, part)[1] for part in ("dev", "test")}
     return {"kind": "hub", "train": train, **held_out}
 
@@ -73,36 +71,38 @@ def _parts(file: Path, _changed: int) -> dict[str, list[str]]:
     return {"test": lines[:held], "dev": lines[held : 2 * held], "train": lines[2 * held :]}
 
 
-def _glotcc(language: str, limit: int) -> list[str]:
-    entry, config = facts.fact("corpora", "glotcc"), _config(language, "glotcc")
-    limit = limit or facts.fact("languages", language).get("glotcc_documents", 0)
-    rows, _ = hub.rows(
-        entry["data_set"], config, "train", entry["revision"], [entry["column"]], limit
-    )
-    return [text for (text,) in rows]
-
-
-def _flores(language: str, part: str, limit: int = 0) -> tuple[list[str], dict]:
+def _flores(language: str, part: str) -> tuple[list[str], dict]:
     """Sentences and their origin: the official archive, or FLORES+ where that is unavailable."""
     code, archive = _config(language, "flores"), facts.fact("corpora", "flores")
     split = {"dev": "dev", "test": "devtest"}[part]
     try:
         file = hub.download(archive["url"], archive["sha256"])
-        sentences = _member(file, f"{archive['folder']}/{split}/{code}.{split}")
         origin = {"origin": archive["url"]} | {key: archive[key] for key in ("sha256", "licence")}
-        return sentences[: limit or None], origin
+        return _member(file, f"{archive['folder']}/{split}/{code}.{split}"), origin
     except hub.Unavailable as error:
-        first = error
-    plus = facts.fact("corpora", "flores_plus")
+        passed_over = str(error)
     try:
-        rows, revision = hub.rows(plus["data_set"], code, split, plus["revision"], [plus["column"]])
-    except hub.Unavailable as second:
+        origin = _origin("flores_plus", code) | {"passed_over": [passed_over]}
+        return _table("flores_plus", code, split), origin
+    except hub.Unavailable as error:
         raise StudyError(
-            f"FLORES-200 is not available: {first}; nor is FLORES+ in its place: {second}"
-        ) from second
-    origin = {key: plus[key] for key in ("data_set", "licence", "origin")}
-    origin |= {"config": code, "revision": revision, "passed_over": [str(first)]}
-    return [text for (text,) in rows][: limit or None], origin
+            f"FLORES-200 is not available: {passed_over}; nor is FLORES+ in its place: {error}"
+        ) from error
+
+
+def _table(name: str, config: str, split: str, limit: int = 0) -> list[str]:
+    """The texts of a data set of the hub; `name` is its entry in params/corpora.yaml."""
+    entry = facts.fact("corpora", name)
+    columns = [entry["column"]]
+    rows = hub.rows(entry["data_set"], config, split, entry["revision"], columns, limit)
+    return [text for (text,) in rows]
+
+
+def _origin(name: str, config: str) -> dict:
+    entry = facts.fact("corpora", name)
+    stated = {key: entry[key] for key in ("data_set", "licence", "origin")}
+    revision = hub.commit(entry["data_set"], config, entry["revision"])
+    return stated | {"config": config, "revision": revision}
 
 
 def _member(archive: Path, name: str) -> list[str]:

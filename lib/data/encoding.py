@@ -31,13 +31,10 @@ def encode(
             labels = ids[gold]
         else:
             words = batch.word_ids(row)
-            first = set(_first_places(words).values())
-            labels = [
-                IGNORED
-                if word is None or (first_subword and place not in first)
-                else ids[gold[word]]
-                for place, word in enumerate(words)
-            ]
+            labels = [IGNORED if word is None else ids[gold[word]] for word in words]
+            if first_subword:
+                first = set(_first_places(words).values())
+                labels = [labels[at] if at in first else IGNORED for at in range(len(words))]
         result.append({key: batch[key][row] for key in batch} | {"labels": labels})
     return result
 

@@ -1,7 +1,7 @@
 """Published data: tables of the Hugging Face hub and files at fixed addresses.
 
-No code of a data set is run. Revisions are pinned in params/; the commit that served the data is
-returned for the record. HF_HUB_OFFLINE, HF_TOKEN and HF_ENDPOINT (a mirror) are respected.
+No code of a data set is run. Revisions are pinned in params/, or by their first use.
+HF_HUB_OFFLINE, HF_TOKEN and HF_ENDPOINT (a mirror) are respected.
 """
 
 import gzip
@@ -21,8 +21,8 @@ class Unavailable(StudyError):
 
 def rows(
     name: str, config: str | None, split: str, revision: str | None, columns: list, limit: int = 0
-) -> tuple[list, str]:
-    """Return the values of `columns` for each row of a split, and the commit that served them.
+) -> list[list]:
+    """Return the values of `columns` for each row of a split, as `commit` serves it.
 
     Class numbers become class names. With a `limit` the first rows are streamed and kept under
     data/raw; without, the split is fetched whole into the library's cache. Raises Unavailable with
@@ -32,7 +32,7 @@ def rows(
     file = f"{split}.{served[:12]}.first{limit}.{'-'.join(columns)}.json.gz"
     kept = _folder(name, config) / file
     if limit and kept.exists():
-        return json.loads(gzip.decompress(kept.read_bytes())), served
+        return json.loads(gzip.decompress(kept.read_bytes()))
 
     def read(builder):
         if limit:
@@ -53,7 +53,7 @@ def rows(
     if limit:
         text = json.dumps(values, ensure_ascii=False)
         files.write_whole(kept, gzip.compress(text.encode(), 1, mtime=0))
-    return values, served
+    return values
 
 
 def commit(name: str, config: str | None, revision: str | None = None) -> str:

@@ -83,7 +83,8 @@ def _labels(kind: str, splits: dict[str, list], names: dict) -> tuple[str, ...]:
         if unknown or not golds:
             raise StudyError(
                 f"{names[part]}: has {', '.join(map(repr, unknown)) or 'no example'}, train has "
-                f"{', '.join(map(repr, labels['train']))}; correct labels or move examples"
+                f"{', '.join(map(repr, labels['train']))}; a split needs examples, and only labels "
+                "of train"
             )
     if len(labels["train"]) < 2:
         raise StudyError(
@@ -130,13 +131,14 @@ def _tables(form: dict, names: dict) -> tuple[dict, dict]:
     """Splits and origin of a data set of the hub."""
     name = form["data_set"].format(**names)
     config = form["config"] and form["config"].format(**names)
-    columns, splits, revision = list(form["columns"].values()), {}, None
+    columns, splits = list(form["columns"].values()), {}
     for part, split in form["parts"].items():
-        rows, revision = hub.rows(name, config, split, names["revision"], columns)
+        rows = hub.rows(name, config, split, names["revision"], columns)
         if form["kind"] == "token":
             splits[part] = [(tuple(words), tuple(tags)) for words, tags in rows]
         else:
             splits[part] = _renamed([(text, str(label)) for text, label in rows], form, name)
+    revision = hub.commit(name, config, names["revision"])
     return splits, {"data_set": name, "config": config, "revision": revision}
 
 
@@ -158,7 +160,9 @@ def _read(file: Path, form: dict) -> list:
         return _renamed(readers.table(file, columns), form, str(file))
     if file.suffix == ".csv":
         return _renamed(readers.quoted(file, tuple(form["header"]), columns), form, str(file))
-    return readers.conllu(file) if file.suffix == ".conllu" else readers.conll(file, form["bio"])
+    return (
+        readers.conllu(file) if file.suffix == ".conllu" else readers.conll(file, form.get("bio"))
+    )
 
 
 def _renamed(pairs: list, form: dict, where: str) -> list:

@@ -22,6 +22,7 @@ CONLLU = (
     "# sent_id = 1\n1\tDar\tdar\tNOUN\t_\t_\t0\troot\t_\t_\n2\tsabiħa\t_\tADJ\t_\t_\t1\t_\t_\t_\n\n"
     * 2
 ).encode()
+FLORES = "nllb/flores200_dataset.tar.gz"
 TWO_COLUMNS = b"Nyumba NOUN\nkubwa ADJ\n\nAnakuja VERB\n"
 TWEETS = b"tweet\tlabel\nnzuri sana\tpositive\nmbaya kabisa\tnegative\nni kesho\tneutral\n"
 CSV = b'0,"kiesh, \nkiesh"\n1,tajjeb\n'
@@ -128,7 +129,7 @@ def raw_files(flores):
         facts.fact("tasks", "pos")["origins"][1]["revision"],
     )
     sentiment = facts.fact("tasks", "sa")["origins"]
-    files = {"nllb/flores200_dataset.tar.gz": flores}
+    files = {FLORES: flores}
     for part in ("train", "dev", "test"):
         files[f"UniversalDependencies/UD_Maltese-MUDT/{ud}/mt_mudt-ud-{part}.conllu"] = CONLLU
         files[f"masakhane-io/masakhane-pos/{pos}/data/swa/{part}.txt"] = TWO_COLUMNS
@@ -142,7 +143,7 @@ def raw_files(flores):
 
 
 def params_for(folder, address, flores):
-    """The parameters of this repository in `folder`, with the stand-in in place of the plain file hosts."""
+    """Write params/ to `folder`, with the local server in place of the plain file hosts."""
     for file in files.PARAMS.glob("*.yaml"):
         text = file.read_text(encoding="utf-8")
         for host in ("https://raw.githubusercontent.com", "https://dl.fbaipublicfiles.com"):
@@ -217,7 +218,7 @@ def said(tmp_path_factory):
                 "gated": "hub.rows('DGurgurov/maltese_sa', None, 'train', None, [])",
                 "config": "hub.rows('Davlan/sib200', 'xxx_Latn', 'train', None, [])",
                 "file": f"hub.download('{address}/raw/no/such.txt')",
-                "checksum": f"hub.download('{address}/raw/nllb/flores200_dataset.tar.gz', '0' * 64)",
+                "checksum": f"hub.download('{address}/raw/{FLORES}', '0' * 64)",
                 "documents": "corpora.load('mlt', source, 'train', 7)",
                 "all": "len(corpora.load('mlt', source, 'train'))",
                 "dev": "corpora.load('mlt', source, 'dev')",

@@ -86,7 +86,7 @@ def test_local_token_tasks(tmp_path):
     [
         (
             {"train": ("a", "b"), "dev": ("c", "a"), "test": ("a",)},
-            r"dev\.tsv: has 'c', train has 'a', 'b'; correct",
+            r"dev\.tsv: has 'c', train has 'a', 'b'; a split needs",
         ),
         (
             {"train": ("a", "b"), "dev": ("a",), "test": ("d", "c")},
