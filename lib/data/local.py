@@ -71,11 +71,12 @@ def fingerprint(root: Path, file: Path) -> dict:
 
 def _only(folder: Path, stem: str, extensions: Sequence[str]) -> Path:
     """The one file of a folder that is called `stem` and has one of the extensions."""
-    names = [f"{stem}.{extension}" for extension in extensions]
     present = {file.name: file for file in sorted(folder.glob("*")) if file.is_file()}
+    names = [f"{stem}.{extension}" for extension in extensions]
     found = [present[name] for name in names if name in present]
     if len(found) != 1:
         raise StudyError(
-            f"{folder} needs one file {' or '.join(names)}; it has {', '.join(present) or 'none'}"
+            f"{folder} needs one file {stem!r} as .{' or .'.join(extensions)}; it has "
+            f"{', '.join(present) or 'none'}"
         )
     return found[0]

@@ -17,7 +17,6 @@ from pathlib import Path
 from lib.errors import StudyError
 
 _UPOS = "ADJ ADP ADV AUX CCONJ DET INTJ NOUN NUM PART PRON PROPN PUNCT SCONJ SYM VERB X"
-_LONGEST = 100_000  # characters of a line; a file without line ends is not a list of sentences
 _OPEN = {".xz": lzma.open, ".gz": gzip.open}
 _Sentence = tuple[tuple[str, ...], tuple[str, ...]]  # words and tags
 
@@ -25,17 +24,9 @@ _Sentence = tuple[tuple[str, ...], tuple[str, ...]]  # words and tags
 def lines(file: Path) -> list[str]:
     """Return the lines that are not blank, one sentence or paragraph each, stripped.
 
-    Raises StudyError for a file that is missing, empty, damaged or not UTF-8, and for a line of
-    more than 100,000 characters.
+    Raises StudyError for a file that is missing, empty, damaged or not UTF-8.
     """
-    read = _text(file).split("\n")
-    for number, line in enumerate(read, start=1):
-        if len(line) > _LONGEST:
-            raise StudyError(
-                f"{file}:{number}: a line of {len(line):,} characters; put one sentence or "
-                f"paragraph on a line, {_LONGEST:,} characters at most"
-            )
-    return [line.strip() for line in read if line.strip()]
+    return [line.strip() for line in _text(file).split("\n") if line.strip()]
 
 
 def table(file: Path, columns: tuple[str, ...]) -> list[tuple[str, ...]]:

@@ -73,9 +73,9 @@ def test_at_most_a_thousand_lines_are_held_out(tmp_path):
             "local",
             "dev",
             0,
-            "slk.txt or slk.txt.xz or slk.txt.gz; it has abc.txt, xyz.txt.xz",
+            "one file 'slk' as .txt or .txt.xz or .txt.gz; it has abc.txt, xyz.txt.xz",
         ),
-        ("../xyz", "local", "dev", 0, "corpora needs one file ../xyz.txt or"),
+        ("../xyz", "local", "dev", 0, "corpora needs one file '../xyz' as"),
         ("mlt", "web", "dev", 0, "source: 'web' is none of sample, local, hub"),
         ("eng", "hub", "train", 5, "has no `glotcc` for 'eng'"),
         ("qqq", "hub", "train", 5, "'qqq'"),
@@ -92,7 +92,7 @@ def test_a_local_source_needs_one_file_in_a_folder(folder):
         corpora.load("xyz", Source("local"), "train")
     (folder.root / "corpora" / "xyz.txt").write_text("Again.\n", encoding="utf-8")
     with pytest.raises(
-        StudyError, match=r"one file xyz\.txt .* it has abc\.txt, xyz\.txt, xyz\.txt\.xz"
+        StudyError, match=r"one file 'xyz' as .* it has abc\.txt, xyz\.txt, xyz\.txt\.xz"
     ):
         corpora.load("xyz", folder, "train")
 
@@ -116,7 +116,7 @@ def test_a_folder_of_parts_is_read_in_order(tmp_path):
     (folder / "train.txt.gz").write_bytes(gzip.compress(b"b\na\n\nb\n"))
     (folder / "dev.txt").write_text("d\n", encoding="utf-8")
     source = Source("local", tmp_path)
-    with pytest.raises(StudyError, match=r"xyz needs one file test\.txt or .* it has dev\.txt, tr"):
+    with pytest.raises(StudyError, match=r"xyz needs one file 'test' as .* it has dev\.txt, tr"):
         corpora.load("xyz", source, "train")
     (folder / "test.txt").write_text("t\nu\n", encoding="utf-8")
     assert corpora.load("xyz", source, "train") == ["b", "a", "b"]

@@ -99,7 +99,7 @@ def test_local_token_tasks(tmp_path):
         ({"train": ("a", "b"), "dev": ("a",), "test": ()}, r"test\.tsv: has no example"),
         (
             {"train": ("a", "b"), "dev": ("a",)},
-            r"needs one file test\.tsv; it has dev\.tsv, train\.tsv",
+            r"needs one file 'test' as \.tsv; it has dev\.tsv, train\.tsv",
         ),
     ],
 )
@@ -131,7 +131,7 @@ def test_refused_files(tmp_path, files, said):
             "xyz",
             "local",
             0,
-            "one file train.conll or train.txt; it has train.conll, train.txt",
+            "one file 'train' as .conll or .txt; it has train.conll, train.txt",
         ),
     ],
 )
