@@ -37,21 +37,21 @@ def load(language: str, source: Source, part: str, limit: int = 0) -> list[str]:
         return _table("glotcc", _config(language, "glotcc"), part, limit or paper)
     if source.kind == "hub":
         return _flores(language, part)[0][: limit or None]
-    found = local.corpus(language, source.folder)
-    if part in found:
-        return readers.lines(found[part])[: limit or None]
-    return _parts(found["text"], found["text"].stat().st_mtime_ns)[part][: limit or None]
+    paths = local.corpus(language, source.folder)
+    if part in paths:
+        return readers.lines(paths[part])[: limit or None]
+    return _parts(paths["text"], paths["text"].stat().st_mtime_ns)[part][: limit or None]
 
 
 def describe(language: str, source: Source) -> dict:
     """Return the origin of the text for the record: kind, checksum or commit, licence, address."""
     facts.check_choice(source.kind, facts.SOURCES, "source")
     if source.kind != "hub":
-        found = {
+        prints = {
             part: local.fingerprint(source.folder, file)
             for part, file in local.corpus(language, source.folder).items()
         }
-        return {"kind": source.kind} | (found.get("text") or found)
+        return {"kind": source.kind} | prints.get("text", prints)
     train = _origin("glotcc", _config(language, "glotcc"))
     held_out = {part: _flores(language, part)[1] for part in ("dev", "test")}
     return {"kind": "hub", "train": train, **held_out}

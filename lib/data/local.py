@@ -17,8 +17,8 @@ _TEXT = ("txt", "txt.xz", "txt.gz")
 def corpus(language: str, root: Path) -> dict[str, Path]:
     """Return the text of a language: {"text": file}, or {"train": file, "dev": file, "test": file}.
 
-    The second is the folder `root`/corpora/<language>, the first <language>.txt beside it where
-    there is no such folder. Text may be compressed (.txt.xz, .txt.gz).
+    The second is for a folder `root`/corpora/<language>; without it, `root`/corpora/<language>.txt
+    is the text. Files may be compressed (.txt.xz, .txt.gz).
     """
     for folder in (root / "corpora").glob("*"):
         if folder.name == language and folder.is_dir():
@@ -73,10 +73,10 @@ def _only(folder: Path, stem: str, extensions: Sequence[str]) -> Path:
     """The one file of a folder that is called `stem` and has one of the extensions."""
     present = {file.name: file for file in sorted(folder.glob("*")) if file.is_file()}
     names = [f"{stem}.{extension}" for extension in extensions]
-    found = [present[name] for name in names if name in present]
-    if len(found) != 1:
+    matching = [present[name] for name in names if name in present]
+    if len(matching) != 1:
         raise StudyError(
             f"{folder} needs one file {stem!r} as .{' or .'.join(extensions)}; it has "
             f"{', '.join(present) or 'none'}"
         )
-    return found[0]
+    return matching[0]
