@@ -1,7 +1,7 @@
-"""A stand-in for the Hugging Face hub and for plain file hosts on the loopback interface: no test needs a network.
+"""A local server in place of the Hugging Face hub and plain file hosts: no test needs a network.
 
-It serves data sets (and models) given as {path: bytes} at any revision, and can be told to gate one or to misbehave. HF_ENDPOINT is
-read once, when the libraries are imported, so what uses it runs in a subprocess.
+It serves data sets and models, each {path: bytes}, at any revision. It can gate one or misbehave.
+HF_ENDPOINT is read once, when the libraries are imported, so its users run in a subprocess.
 """
 
 import hashlib
@@ -13,9 +13,10 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
 
-COMMIT = "c0ffee" + "0" * 34  # what a revision that is no commit stands for
+COMMIT = "c0ffee" + "0" * 34  # serves a revision that is not a commit
 API = re.compile(
-    r"/api/(?:datasets|models)/(?P<id>[^/]+/[^/]+?)(?:/(?P<what>revision|tree)/(?P<revision>[^/]+)(?:/(?P<folder>.*))?)?"
+    r"/api/(?:datasets|models)/(?P<id>[^/]+/[^/]+?)"
+    r"(?:/(?P<what>revision|tree)/(?P<revision>[^/]+)(?:/(?P<folder>.*))?)?"
 )
 FILE = re.compile(r"(?:/datasets)?/(?P<id>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<path>.+)")
 
@@ -27,22 +28,13 @@ def serving(
     gated: tuple[str, ...] = (),
     faults: dict[str, str] | None = None,
 ):
-    """Yield the address of a server of `repositories` (id -> path -> content) and, below /raw/, of `files`.
+    """Yield the address of a server of `repositories` (id -> path -> content).
 
-    `faults` maps ends of paths to what goes wrong there: `truncated` (the connection ends half-way), `slow` (a second
-    before each answer), `stalled` (no answer).
+    It serves `files` below /raw/. `faults` maps the end of a path to its fault: `truncated` (half
+    of the content), `slow` (a second before each answer) or `stalled` (no answer).
     """
-
-    class Handler(_Handler):
-        pass
-
-    Handler.repositories, Handler.files, Handler.gated, Handler.faults = (
-        repositories,
-        files,
-        gated,
-        faults or {},
-    )
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    content = {"repositories": repositories, "files": files, "gated": gated, "faults": faults or {}}
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), content))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_port}"
@@ -61,22 +53,22 @@ class _Handler(BaseHTTPRequestHandler):
             time.sleep(1 if self.fault == "slow" else 4)
         if path.startswith("/raw/"):
             return self._send(self.files.get(unquote(path[5:])))
-        found = API.fullmatch(path) or FILE.fullmatch(path)
-        if found is None or found["id"] not in self.repositories:
+        asked = API.fullmatch(path) or FILE.fullmatch(path)
+        if asked is None or asked["id"] not in self.repositories:
             return self._send(None, "RepoNotFound")
-        if found["id"] in self.gated:
+        if asked["id"] in self.gated:
             return self._send(None, "GatedRepo", 403)
-        repository, revision = self.repositories[found["id"]], unquote(found["revision"] or "main")
+        repository, revision = self.repositories[asked["id"]], unquote(asked["revision"] or "main")
         self.commit = revision if re.fullmatch("[0-9a-f]{40}", revision) else COMMIT
-        if "path" in found.groupdict():
-            return self._send(repository.get(unquote(found["path"])), "EntryNotFound")
-        if found["what"] == "tree":
+        if "path" in asked.groupdict():
+            return self._send(repository.get(unquote(asked["path"])), "EntryNotFound")
+        if asked["what"] == "tree":
             return self._send(
-                json.dumps(self._tree(repository, unquote(found["folder"] or ""))).encode(),
+                json.dumps(self._tree(repository, unquote(asked["folder"] or ""))).encode(),
                 kind="application/json",
             )
         entry = {
-            "id": found["id"],
+            "id": asked["id"],
             "sha": self.commit,
             "private": False,
             "gated": False,
@@ -98,9 +90,9 @@ class _Handler(BaseHTTPRequestHandler):
             name.rsplit("/", depth)[0] for name in inside for depth in range(1, name.count("/") + 1)
         }
         return [
-            {"type": "directory", "path": each, "oid": "0" * 40, "size": 0}
-            for each in sorted(folders)
-            if each != folder
+            {"type": "directory", "path": path, "oid": "0" * 40, "size": 0}
+            for path in sorted(folders)
+            if path != folder
         ] + [
             {
                 "type": "file",

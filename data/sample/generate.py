@@ -1,23 +1,26 @@
-"""The generator of the embedded corpus: text and exactly labelled tasks from a small grammar of each language.
+"""The generator of the embedded corpus: text and exactly labelled tasks from small grammars.
 
-    python data/sample/generate.py        write corpora/ and tasks/ beside this file again
+    python data/sample/generate.py        writes corpora/ and tasks/ beside this file again
 
-The corpus stands in for the paper's GlotCC text and its four tasks in the study `demo`. A study reads only the files that this
-program has written. A grammar is data/sample/grammar/<language>.yaml:
+The corpus stands in for the paper's GlotCC text and its four tasks in the study `demo`. A study
+reads only the files that this program has written. A grammar is grammar/<language>.yaml:
 
-* `categories`: words that can stand in the same place. A row is one word or several, `form|form|form` where it
-  inflects, `word_TAG` where its tag is not the category's; a first column gives the class (gender, noun class) that
-  others agree with. Rows stand under `rows`, or under the topics or the sentiment they belong to.
-* `templates`: one sentence a line. `{person}` draws a row, `{p=person:acc}` names it and takes a form, `{p:gen}` uses
-  the same row again, `{was:$p}` takes the form named like the class of p, `{~event}` draws from another topic (or the
-  other sentiment) than the sentence's. A row may hold slots of categories above;
-  `{man:*}` there takes the form that the row itself is asked for.
-* `tags`: the tags of words written out in templates. `joins`: spellings that depend on the next word, as
-  [pattern of the two words, replacement]. `attach`: pattern of words written together with the next one.
+* `categories`: words for the same position. A row is one word or several, `form|form|form` where
+  it inflects, and `word_TAG` where its tag is not the category's. A first column names the class
+  (gender, noun class) that other words agree with. Rows are listed under `rows`, or under the
+  topics or the sentiment that they belong to.
+* `templates`: one sentence a line. `{person}` draws a row, `{p=person:acc}` names it and takes a
+  form, `{p:gen}` uses the same row again, and `{was:$p}` takes the form with the name of p's
+  class. `{~event}` draws from another topic (or the other sentiment) than the sentence's. A row
+  may contain slots of categories above it; `{man:*}` there takes the form asked of the row itself.
+* `tags`: the tags of words that templates spell out. `joins`: spellings that depend on the next
+  word, as [pattern of the two words, replacement]. `attach`: the pattern of words that are written
+  together with the next one.
 
-Splits are disjoint by a stable hash: crc32 of the sentence modulo 20 says which part it may appear in (see SHARES),
-so neither MLM text and task data nor two splits of anything ever share a sentence, whatever the seeds. About one row
-in six of each larger category never occurs in a task's train split: dev and test hold words new to the task.
+Splits are disjoint by a stable hash: crc32 of the sentence modulo 20 decides the part that it may
+be in (see SHARES). So text and task data never share a sentence, and neither do two splits,
+whatever the seeds. About one row in six of each larger category is never in a task's train split:
+dev and test have words that are new to the task.
 """
 
 import json
@@ -48,25 +51,7 @@ TOPICS = {
 }
 SENTIMENTS = ("positive", "negative")
 ENTITIES = ("PER", "LOC", "ORG")
-UPOS = (
-    "ADJ",
-    "ADP",
-    "ADV",
-    "AUX",
-    "CCONJ",
-    "DET",
-    "INTJ",
-    "NOUN",
-    "NUM",
-    "PART",
-    "PRON",
-    "PROPN",
-    "PUNCT",
-    "SCONJ",
-    "SYM",
-    "VERB",
-    "X",
-)
+UPOS = "ADJ ADP ADV AUX CCONJ DET INTJ NOUN NUM PART PRON PROPN PUNCT SCONJ SYM VERB X"
 TASKS = ("tc", "sa", "ner", "pos")
 SHARES = {
     "text.train": range(0, 10),
@@ -81,9 +66,10 @@ PATIENCE = 20_000  # draws without a new sentence after which the grammar counts
 
 
 def sentences(language: str, count: int, seed: int, part: str = "train") -> list[str]:
-    """`count` distinct sentences of running text; a smaller count gives the beginning of a larger one's list.
+    """Return `count` distinct sentences of running text: the first ones of any larger count.
 
-    `part` is train, dev or test. ValueError for an unknown language or part, or more sentences than the grammar has.
+    Raises ValueError for an unknown language or part (train, dev, test), and for more sentences
+    than the grammar has.
     """
     grammar, share = _grammar(language), _share("text", part)
     rng = random.Random(f"text.{language}.{part}.{seed}")
@@ -99,16 +85,18 @@ def sentences(language: str, count: int, seed: int, part: str = "train") -> list
 
 
 def task(task: str, language: str, sizes: dict[str, int], seed: int) -> dict[str, list]:
-    """Examples per split: (text, label) for tc and sa, (tuple of words, tuple of tags) for ner and pos.
+    """Return the examples by split: (text, label) for tc and sa, (words, tags) for ner and pos.
 
-    `sizes`: how many distinct examples for each of train, dev, test; the labels of tc and sa are balanced. Labels:
-    the SIB-200 topic names; positive, negative; BIO of PER, LOC, ORG; UPOS. ValueError for what does not exist.
+    sizes: the number of distinct examples of each split. Labels are the topic names of SIB-200,
+    or positive and negative, in equal numbers; tags are BIO of PER, LOC and ORG, or UPOS.
+    Raises ValueError for an unknown task, language or split.
     """
     grammar = _grammar(language)
     if task not in TASKS or task not in grammar.tasks:
         raise ValueError(
-            f"no sample task '{task}' for '{language}': it has {', '.join(grammar.tasks) or 'text only'}; "
-            f"languages with tasks: {', '.join(c for c in LANGUAGES if _grammar(c).tasks)}"
+            f"no sample task '{task}' for '{language}': it has "
+            f"{', '.join(grammar.tasks) or 'text only'}; languages with tasks: "
+            f"{', '.join(code for code in LANGUAGES if _grammar(code).tasks)}"
         )
     return {split: _examples(grammar, task, split, size, seed) for split, size in sizes.items()}
 
@@ -174,7 +162,7 @@ def _pick(rng: random.Random, items):
 
 class Slot(NamedTuple):
     category: str  # or the name of a row drawn earlier
-    form: str  # "" the first form, "*" the form of the row around, "%s" to be filled with the class of `agree`
+    form: str  # "": the first, "*": that of the row around, "%s": filled with the class of `agree`
     agree: str | None
     bind: str | None
     other: bool
@@ -246,7 +234,7 @@ class Sentence:
 
 
 class Grammar:
-    """One language's checked grammar: every slot leads to rows and every word has a tag, or loading raises."""
+    """A language's grammar. Loading checks that each slot leads to rows and each word has a tag."""
 
     def __init__(self, file: Path):
         self.file, self.language = file, file.stem
@@ -272,7 +260,10 @@ class Grammar:
         }
 
     def draw(self, rng, templates, topic: str, sentiment: str, held_back: bool = False) -> Sentence:
-        """A random sentence of the topic and the sentiment; `held_back` leaves out the rows kept from training."""
+        """A random sentence of the topic and the sentiment.
+
+        `held_back` leaves out the rows that no train split has.
+        """
         sentence = Sentence(rng, topic, sentiment, held_back)
         sentence.expand(_pick(rng, templates), "", self.categories)
         words = sentence.words
@@ -285,7 +276,7 @@ class Grammar:
         return sentence
 
     def text(self, words: list) -> str:
-        """The words as running text: no space before closing punctuation or after an attached word."""
+        """The words as running text, without spaces before punctuation or after attached words."""
         text = words[0][0]
         for (before, _, _), (word, _, _) in pairwise(words):
             text += word if word in CLOSING or self._attached(before) else f" {word}"
@@ -338,7 +329,7 @@ class Grammar:
         return category
 
     def _fill(self, category: Category) -> None:
-        """The rows to draw from, for each label; one in six of a larger category is held back from train splits."""
+        """Set the rows by label; train splits lack one row in six of a large category."""
         rows = category.rows
         kept = [row for row in rows if len(rows) < 10 or zlib.crc32(repr(row.forms).encode()) % 6]
         for label in {"topic": TOPICS, "sentiment": SENTIMENTS, "": ("",)}[category.kind]:
@@ -404,11 +395,11 @@ class Grammar:
             word and found,
             f"{where}: the word '{word}' has no tag; write {word}_TAG or list it under tags",
         )
-        self._require(found in UPOS, f"{where}: '{found}' is no UPOS tag")
+        self._require(found in UPOS.split(), f"{where}: '{found}' is no UPOS tag")
         return found
 
     def _check(self, parts: tuple, where: str, outer: list[str] = ()) -> None:
-        """Every slot leads to rows and forms; a row uses only categories above its own, so that nothing turns in a circle."""
+        """Check that each slot leads to rows and forms, of categories above only (no circles)."""
         slots = [part for part in parts if isinstance(part, Slot)]
         named = {slot.bind: self.categories.get(slot.category) for slot in slots if slot.bind}
         for slot in slots:
@@ -418,7 +409,8 @@ class Grammar:
             )
             self._require(
                 category,
-                f"{where}: no category '{name}'; there are {', '.join(self.categories) or 'none yet'}",
+                f"{where}: no category '{name}'; there are "
+                f"{', '.join(self.categories) or 'none yet'}",
             )
             self._require(
                 not slot.agree or named.get(slot.agree),
@@ -443,7 +435,8 @@ class Grammar:
         )
         self._require(
             isinstance(facts, dict) and needed <= set(facts) <= known,
-            f"a grammar has the keys {', '.join(sorted(known))}; needed are {', '.join(sorted(needed))}",
+            f"a grammar has the keys {', '.join(sorted(known))}; "
+            f"needed are {', '.join(sorted(needed))}",
         )
         self._require(
             set(facts.get("tasks", ())) <= set(TASKS), f"tasks are some of {', '.join(TASKS)}"
@@ -451,7 +444,7 @@ class Grammar:
         for name, entry in facts["categories"].items():
             self._require(
                 isinstance(entry, dict) and all(isinstance(text, str) for text in entry.values()),
-                f"category '{name}': every entry is one line of text, rows parted by a comma and a space",
+                f"category '{name}': every entry is one line of text, rows are separated by ', '",
             )
 
     def _having(self, wanted) -> list:

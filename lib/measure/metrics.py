@@ -20,10 +20,10 @@ import numpy
 from seqeval.metrics.sequence_labeling import end_of_chunk, start_of_chunk
 from sklearn.metrics import f1_score
 
+from lib.data.tasks import NO_ANSWER
 from lib.errors import StudyError
 
 METRICS = ("macro_f1", "span_f1", "accuracy")
-NO_ANSWER = ""
 
 
 def score(metric: str, gold: Sequence, predicted: Sequence) -> dict[str, float]:

@@ -1,19 +1,20 @@
 """Corpora: disjoint parts, the same every time, and refusals that say what exists."""
 
+import gzip
 import json
 import lzma
 from itertools import chain
 
 import pytest
 
-from lib import facts
-from lib.data import corpora, readers
+from lib import facts, files
+from lib.data import corpora, local
 from lib.errors import StudyError
 from lib.facts import Source
 
 
 @pytest.fixture
-def local(tmp_path):
+def folder(tmp_path):
     """A folder of two languages; of the first, each of 400 lines stands three times."""
     (tmp_path / "corpora").mkdir()
     text = "".join(f"Sentence number {n % 400}.\n" for n in range(1200))
@@ -22,8 +23,8 @@ def local(tmp_path):
     return Source("local", tmp_path)
 
 
-def test_local_parts_are_disjoint_and_whole(local):
-    parts = {part: corpora.load("xyz", local, part) for part in corpora.PARTS}
+def test_local_parts_are_disjoint_and_whole(folder):
+    parts = {part: corpora.load("xyz", folder, part) for part in corpora.PARTS}
     assert {part: len(lines) for part, lines in parts.items()} == {
         "train": 360,
         "dev": 20,
@@ -36,14 +37,14 @@ def test_local_parts_are_disjoint_and_whole(local):
     assert together != sorted(together, key=lambda line: int(line.split()[-1][:-1]))  # shuffled
 
 
-def test_local_is_the_same_every_time_and_limits_nest(local):
+def test_local_is_the_same_every_time_and_limits_nest(folder):
     for part in corpora.PARTS:
-        whole = corpora.load("xyz", local, part)
+        whole = corpora.load("xyz", folder, part)
         assert (
-            corpora.load("xyz", local, part) == whole
-            and corpora.load("xyz", local, part, 7) == whole[:7]
+            corpora.load("xyz", folder, part) == whole
+            and corpora.load("xyz", folder, part, 7) == whole[:7]
         )
-    assert corpora.load("xyz", local, "dev", 5000) == corpora.load("xyz", local, "dev")
+    assert corpora.load("xyz", folder, "dev", 5000) == corpora.load("xyz", folder, "dev")
 
 
 def test_at_most_a_thousand_lines_are_held_out(tmp_path):
@@ -58,34 +59,42 @@ def test_at_most_a_thousand_lines_are_held_out(tmp_path):
 @pytest.mark.parametrize(
     ("language", "source", "part", "limit", "said"),
     [
-        ("xyz", "local", "valid", 0, "no part called 'valid'; a corpus has train, dev, test"),
+        ("xyz", "local", "valid", 0, "part: 'valid' is none of train, dev, test"),
         ("xyz", "local", "dev", -1, "a limit of -1"),
         (
             "abc",
             "local",
             "dev",
             0,
-            "1 different lines of text, of which a twentieth each is held out as dev and test; 200 are the least: add",
+            "1 different lines of text; at least 200 are needed",
         ),
-        ("slk", "local", "dev", 0, "no text of 'slk'; it has abc, xyz"),
-        ("../xyz", "local", "dev", 0, "no text of '../xyz'"),
-        ("mlt", "web", "dev", 0, "no source called 'web'"),
-        ("eng", "hub", "train", 5, "states no `glotcc` for 'eng'"),
+        (
+            "slk",
+            "local",
+            "dev",
+            0,
+            "one file 'slk' as .txt or .txt.xz or .txt.gz; it has abc.txt, xyz.txt.xz",
+        ),
+        ("../xyz", "local", "dev", 0, "corpora needs one file '../xyz' as"),
+        ("mlt", "web", "dev", 0, "source: 'web' is none of sample, local, hub"),
+        ("eng", "hub", "train", 5, "has no `glotcc` for 'eng'"),
         ("qqq", "hub", "train", 5, "'qqq'"),
         ("qqq", "sample", "train", 5, "qqq"),
     ],
 )
-def test_refusals(local, language, source, part, limit, said):
+def test_refusals(folder, language, source, part, limit, said):
     with pytest.raises(StudyError, match=said.replace("(", r"\(").replace("?", r"\?")):
-        corpora.load(language, Source(source, local.root), part, limit)
+        corpora.load(language, Source(source, folder.root), part, limit)
 
 
-def test_a_local_source_needs_one_file_in_a_folder(local):
+def test_a_local_source_needs_one_file_in_a_folder(folder):
     with pytest.raises(StudyError, match="needs a folder"):
         corpora.load("xyz", Source("local"), "train")
-    (local.root / "corpora" / "xyz.txt").write_text("Again.\n", encoding="utf-8")
-    with pytest.raises(StudyError, match=r"xyz\.txt and xyz\.txt\.xz; keep one"):
-        corpora.load("xyz", local, "train")
+    (folder.root / "corpora" / "xyz.txt").write_text("Again.\n", encoding="utf-8")
+    with pytest.raises(
+        StudyError, match=r"one file 'xyz' as .* it has abc\.txt, xyz\.txt, xyz\.txt\.xz"
+    ):
+        corpora.load("xyz", folder, "train")
 
 
 def test_sample():
@@ -95,16 +104,38 @@ def test_sample():
         all(len(lines) == 30 for lines in parts.values()) and len(set(chain(*parts.values()))) == 90
     )
     assert corpora.load("eng", source, "dev", 10) == parts["dev"][:10]
-    assert len(corpora.describe("eng", source)["sha256"]) == 64
+    assert corpora.describe("eng", source) == {"kind": "sample"} | {
+        part: local.fingerprint(files.SAMPLE, files.SAMPLE / "corpora" / "eng" / f"{part}.txt")
+        for part in corpora.PARTS
+    }
 
 
-def test_describe_local(local):
-    said = corpora.describe("xyz", local)
+def test_a_folder_of_parts_is_read_in_order(tmp_path):
+    folder = tmp_path / "corpora" / "xyz"
+    folder.mkdir(parents=True)
+    (folder / "train.txt.gz").write_bytes(gzip.compress(b"b\na\n\nb\n"))
+    (folder / "dev.txt").write_text("d\n", encoding="utf-8")
+    source = Source("local", tmp_path)
+    with pytest.raises(StudyError, match=r"xyz needs one file 'test' as .* it has dev\.txt, tr"):
+        corpora.load("xyz", source, "train")
+    (folder / "test.txt").write_text("t\nu\n", encoding="utf-8")
+    assert corpora.load("xyz", source, "train") == ["b", "a", "b"]
+    assert corpora.load("xyz", source, "train", 2) == ["b", "a"]
+    assert [corpora.load("xyz", source, part) for part in ("dev", "test")] == [["d"], ["t", "u"]]
+    described = corpora.describe("xyz", source)
+    assert described["kind"] == "local" and described["train"]["file"] == "corpora/xyz/train.txt.gz"
+    (folder / "test.txt.xz").write_bytes(lzma.compress(b"t"))
+    with pytest.raises(StudyError, match=r"it has dev\.txt, test\.txt, test\.txt\.xz, train"):
+        corpora.load("xyz", source, "train")
+
+
+def test_describe_local(folder):
+    said = corpora.describe("xyz", folder)
     assert said == {
         "kind": "local",
-        **readers.fingerprint(local.root, local.root / "corpora" / "xyz.txt.xz"),
+        **local.fingerprint(folder.root, folder.root / "corpora" / "xyz.txt.xz"),
     }
-    assert str(local.root) not in json.dumps(said)
+    assert str(folder.root) not in json.dumps(said)
 
 
 def test_shared_corpora(shared):

@@ -1,4 +1,4 @@
-"""Every form of published data, read through a loopback stand-in, with the addresses and revisions of params/ as they stand."""
+"""Each form of published data, read from a local server at the revisions in params/."""
 
 import hashlib
 import io
@@ -22,6 +22,7 @@ CONLLU = (
     "# sent_id = 1\n1\tDar\tdar\tNOUN\t_\t_\t0\troot\t_\t_\n2\tsabiħa\t_\tADJ\t_\t_\t1\t_\t_\t_\n\n"
     * 2
 ).encode()
+FLORES = "nllb/flores200_dataset.tar.gz"
 TWO_COLUMNS = b"Nyumba NOUN\nkubwa ADJ\n\nAnakuja VERB\n"
 TWEETS = b"tweet\tlabel\nnzuri sana\tpositive\nmbaya kabisa\tnegative\nni kesho\tneutral\n"
 CSV = b'0,"kiesh, \nkiesh"\n1,tajjeb\n'
@@ -31,16 +32,19 @@ import json, sys, time
 from pathlib import Path
 from lib import facts, files
 from lib.data import corpora, hub, tasks
-from lib.model import encoder
-from lib.train import pretraining
 from lib.errors import StudyError
 files.PARAMS = Path(sys.argv[1])
 time.sleep = lambda seconds: None  # the libraries wait between their attempts
 source, said = facts.Source("hub"), {}
 for name, expression in json.load(sys.stdin).items():
+    if "encoder." in expression or "pretraining." in expression:  # slow imports
+        from lib.model import encoder
+        from lib.train import pretraining
     try:
         value = eval(expression)
-        said[name] = {"labels": value.labels, "splits": value.splits, "origin": value.origin} if isinstance(value, tasks.Task) else value
+        if isinstance(value, tasks.Task):
+            value = {key: getattr(value, key) for key in ("labels", "splits", "origin")}
+        said[name] = value
     except StudyError as error:
         said[name] = f"{type(error).__name__}: {error}"
 print(json.dumps(said))
@@ -91,7 +95,8 @@ def repositories():
         "openlanguagedata/flores_plus": {"README.md": b"closed"},
         "some/script": {"script.py": b"raise SystemExit('remote code ran')"},
         "cis-lmu/GlotCC-V1": {
-            "README.md": b"---\nconfigs:\n- config_name: mlt-Latn\n  data_files: v1.0/mlt-Latn/*.parquet\n---\n",
+            "README.md": b"---\nconfigs:\n- config_name: mlt-Latn\n"
+            b"  data_files: v1.0/mlt-Latn/*.parquet\n---\n",
             "v1.0/mlt-Latn/mlt-Latn_0.parquet": documents,
         },
     }
@@ -124,7 +129,7 @@ def raw_files(flores):
         facts.fact("tasks", "pos")["origins"][1]["revision"],
     )
     sentiment = facts.fact("tasks", "sa")["origins"]
-    files = {"nllb/flores200_dataset.tar.gz": flores}
+    files = {FLORES: flores}
     for part in ("train", "dev", "test"):
         files[f"UniversalDependencies/UD_Maltese-MUDT/{ud}/mt_mudt-ud-{part}.conllu"] = CONLLU
         files[f"masakhane-io/masakhane-pos/{pos}/data/swa/{part}.txt"] = TWO_COLUMNS
@@ -138,7 +143,7 @@ def raw_files(flores):
 
 
 def params_for(folder, address, flores):
-    """The parameters of this repository in `folder`, with the stand-in in place of the plain file hosts."""
+    """Write params/ to `folder`, with the local server in place of the plain file hosts."""
     for file in files.PARAMS.glob("*.yaml"):
         text = file.read_text(encoding="utf-8")
         for host in ("https://raw.githubusercontent.com", "https://dl.fbaipublicfiles.com"):
@@ -208,12 +213,12 @@ def said(tmp_path_factory):
             flores,
             load
             | {
-                "script": "hub.rows('some/script', None, 'train')",
-                "absent": "hub.rows('no/such', None, 'train')",
-                "gated": "hub.rows('DGurgurov/maltese_sa', None, 'train')",
-                "config": "hub.rows('Davlan/sib200', 'xxx_Latn', 'train')",
+                "script": "hub.rows('some/script', None, 'train', None, [])",
+                "absent": "hub.rows('no/such', None, 'train', None, [])",
+                "gated": "hub.rows('DGurgurov/maltese_sa', None, 'train', None, [])",
+                "config": "hub.rows('Davlan/sib200', 'xxx_Latn', 'train', None, [])",
                 "file": f"hub.download('{address}/raw/no/such.txt')",
-                "checksum": f"hub.download('{address}/raw/nllb/flores200_dataset.tar.gz', '0' * 64)",
+                "checksum": f"hub.download('{address}/raw/{FLORES}', '0' * 64)",
                 "documents": "corpora.load('mlt', source, 'train', 7)",
                 "all": "len(corpora.load('mlt', source, 'train'))",
                 "dev": "corpora.load('mlt', source, 'dev')",
@@ -235,13 +240,13 @@ def said(tmp_path_factory):
             address,
             flores,
             {
-                "model": "models.load('google-bert/bert-base-multilingual-cased')",
+                "model": "encoder.load('google-bert/bert-base-multilingual-cased')",
                 "documents": "corpora.load('mlt', source, 'train', 7)",
                 "commit": "hub.commit('cis-lmu/GlotCC-V1', 'mlt-Latn')",
                 "tc.mlt": "tasks.load('tc', 'mlt', source)",
                 "dev": "corpora.load('mlt', source, 'dev')",
                 "sa.swh": "tasks.load('sa', 'swh', source)",
-                "never": "hub.rows('no/such', None, 'train')",
+                "never": "hub.rows('no/such', None, 'train', None, [])",
             },
             HF_HUB_OFFLINE="1",
         )
@@ -291,7 +296,7 @@ def test_fallback_is_recorded(said):
 @pytest.mark.parametrize(
     ("question", "parts"),
     [
-        ("script", ["loading script", "never run"]),
+        ("script", ["scripts are no longer supported", "local source"]),
         ("absent", ["no/such", "Unavailable"]),
         ("gated", ["accept its terms", "hf auth login"]),
         ("config", ["xxx_Latn", "params/"]),
@@ -327,7 +332,7 @@ def test_offline(said):
     offline = said["offline"]
     assert offline["tc.mlt"] == said["online"]["tc.mlt"]
     assert "HF_HUB_OFFLINE" in offline["never"] and "\n" not in offline["never"]
-    assert "FLORES-200 cannot be had" in offline["dev"] and "HF_HUB_OFFLINE" in offline["dev"]
+    assert "FLORES-200 is not available" in offline["dev"] and "HF_HUB_OFFLINE" in offline["dev"]
     assert "HF_HUB_OFFLINE" in offline["model"] and "\n" not in offline["model"]
     assert (
         offline["documents"] == said["online"]["documents"]
@@ -357,10 +362,10 @@ def test_what_goes_wrong_on_the_way_is_one_sentence_with_a_remedy(tmp_path, faul
         }
     }
     asked = {
-        "table": "hub.rows('Davlan/sib200', 'mlt_Latn', 'train', 'a' * 40)",
+        "table": "hub.rows('Davlan/sib200', 'mlt_Latn', 'train', 'a' * 40, [])",
         "text": "corpora.load('mlt', source, 'train', 7)",
         "file": "tasks.load('pos', 'mlt', source)",
-        "model": "models.load('google-bert/bert-base-multilingual-cased', 'b' * 40)",
+        "model": "encoder.load('google-bert/bert-base-multilingual-cased', 'b' * 40)",
     }
     address, kind = FAULTS[fault]
     if fault == "stalled":  # the libraries come back many times, each time until the timeout
@@ -431,7 +436,7 @@ def test_changed_columns_are_named(tmp_path):
         and "cis-lmu/GlotCC-V1 has no column 'content'; it has document" in said["whole"]
     )
     assert (
-        "Davlan/sib200 has no column 'category'; it has text, topic: correct params/tasks.yaml"
+        "Davlan/sib200 has no column 'category'; it has text, topic: the data set has changed"
         in said["task"]
     )
 
@@ -442,10 +447,10 @@ def test_models_that_cannot_be_had_say_how_to_get_them(tmp_path):
         "DGurgurov/mbert_mlt-latn": {"config.json": b"{}"},
     }
     asked = {
-        "gated": "models.load('google-bert/bert-base-multilingual-cased')",
-        "absent": "models.load('no/such')",
-        "adapted": "mlm.published_adaptation(facts.fact('models', 'mbert'), 'slk')",
-        "closed": "mlm.published_adaptation(facts.fact('models', 'mbert'), 'mlt')",
+        "gated": "encoder.load('google-bert/bert-base-multilingual-cased')",
+        "absent": "encoder.load('no/such')",
+        "adapted": "pretraining.published_adaptation(facts.fact('models', 'mbert'), 'slk')",
+        "closed": "pretraining.published_adaptation(facts.fact('models', 'mbert'), 'mlt')",
     }
     with hub_server.serving(served, {}, gated=tuple(served)) as address:
         said = ask(tmp_path, address, archive(), asked)
@@ -453,8 +458,8 @@ def test_models_that_cannot_be_had_say_how_to_get_them(tmp_path):
         "the model google-bert/bert-base-multilingual-cased is gated" in said["gated"]
         and "hf auth login" in said["gated"]
     )
-    assert "the model no/such was not found" in said["absent"] and "params/" in said["absent"]
-    assert "DGurgurov/mbert_slk-latn was not found" in said["adapted"]
+    assert "the model no/such could not be read" in said["absent"] and "params/" in said["absent"]
+    assert "DGurgurov/mbert_slk-latn could not be read" in said["adapted"]
     assert said["adapted"].endswith("set `published: false` to adapt the teacher here")
     assert "is gated" in said["closed"] and "`published: false`" in said["closed"]
     assert not any("\n" in each for each in said.values())

@@ -1,11 +1,9 @@
-"""Test examples in training text: by hand, against a slow search, and on the real text and labels."""
+"""Test examples in training text: by hand, against a slow search, and on real text."""
 
 import random
 
-import pytest
-
-from lib import facts
 from lib.data import leaks
+from lib.facts import Source
 
 LINE = "Kull filgħodu, il-qattus l-iswed ta' Marija jorqod taħt is-siġra kbira tal-ġnien."
 
@@ -40,19 +38,20 @@ def test_against_a_slow_search():
     assert leaks.held(examples, text) == expected and 10 < len(expected) < 200
 
 
-def test_the_command_line(capsys, monkeypatch):
-    monkeypatch.setattr("sys.argv", ["leaks", "absent"])
-    with pytest.raises(SystemExit, match="no study called 'absent'"):
-        leaks.main()
-    monkeypatch.setattr("sys.argv", ["leaks", "demo"])
-    leaks.main()
-    lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 12 and all("test examples, " in line for line in lines)
+def test_the_table_counts_what_the_text_contains(tmp_path):
+    (tmp_path / "corpora" / "xyz").mkdir(parents=True)
+    (tmp_path / "tasks" / "sentiment" / "xyz").mkdir(parents=True)
+    for part in ("train", "dev", "test"):
+        (tmp_path / "corpora" / "xyz" / f"{part}.txt").write_text(f"Nothing.\n{LINE}\n")
+        (tmp_path / "tasks" / "sentiment" / "xyz" / f"{part}.tsv").write_text(
+            f"text\tlabel\n{LINE.upper()}\tgood\nXi ħaġa oħra.\tbad\n"
+        )
+    source = Source("local", tmp_path)
+    assert leaks.table(["xyz"], ["sa"], source, 0) == [("xyz", "sa", 2, 1)]
+    assert leaks.table(["xyz"], ["sa"], source, 1) == [("xyz", "sa", 2, 0)]
 
 
-def test_no_test_sentence_is_in_the_real_text(monkeypatch):
-    monkeypatch.delenv("STUDY_DATA_ROOT", raising=False)
-    if not (facts.root("../shared/data", "STUDY_DATA_ROOT") / "corpora").is_dir():
-        pytest.skip("the real text is not there")
-    rows = leaks.table("mini")
+def test_no_test_sentence_is_in_the_real_text(shared):
+    languages, names = ["mlt", "slk", "swh"], ["tc", "sa", "ner", "pos"]
+    rows = leaks.table(languages, names, Source("local", shared / "data"), 0)
     assert len(rows) == 12 and {row[3] for row in rows} == {0}, rows

@@ -1,0 +1,104 @@
+"""Examples of a task as token ids, and predictions back to words (the paper's step 5).
+
+Scores count every word of a test set: `encode` drops the words beyond `max_length`, and `decode`
+gives them NO_ANSWER, which is always wrong. The first subword of a word carries its label. The
+authors label and score all subwords; `first_subword=False` reproduces that in training.
+"""
+
+from collections.abc import Sequence
+
+from lib import facts
+from lib.data.tasks import NO_ANSWER, Task
+from lib.errors import StudyError
+
+IGNORED = -100  # the label id that PyTorch's cross-entropy leaves out
+
+
+def encode(
+    task: Task, split: str, tokenizer, max_length: int, first_subword: bool = True
+) -> list[dict]:
+    """Return input_ids, attention_mask and labels of each example: T <= `max_length`, no padding.
+
+    labels: one id for a sequence task, T ids for a token task. They are -100 at special tokens
+    and, with `first_subword`, at all subwords of a word but its first.
+    Raises StudyError for an unknown split or a length that the tokenizer does not take.
+    """
+    examples, batch = _encoded(task, split, tokenizer, max_length)
+    ids = {label: number for number, label in enumerate(task.labels)}
+    result = []
+    for row, (_, gold) in enumerate(examples):
+        if task.kind == "sequence":
+            labels = ids[gold]
+        else:
+            words = batch.word_ids(row)
+            labels = [IGNORED if word is None else ids[gold[word]] for word in words]
+            if first_subword:
+                first = set(_first_places(words).values())
+                labels = [labels[at] if at in first else IGNORED for at in range(len(words))]
+        result.append({key: batch[key][row] for key in batch} | {"labels": labels})
+    return result
+
+
+def decode(
+    task: Task, split: str, tokenizer, max_length: int, predictions: Sequence
+) -> tuple[list, list]:
+    """Return gold and predicted labels: one for each example, or one for each of its words.
+
+    predictions: one label id for each example of a sequence task; for a token task at least T ids,
+    at the places of `encode` (padding behind them is not read). The prediction of a word is that
+    of its first subword; it is NO_ANSWER where truncation left none.
+    """
+    examples, batch = _encoded(task, split, tokenizer, max_length)
+    gold = [answer for _, answer in examples]
+    if task.kind == "sequence":
+        return gold, [task.labels[int(prediction)] for prediction in predictions]
+    predicted = []
+    for row, ((words, _), ids) in enumerate(zip(examples, predictions, strict=True)):
+        places = _first_places(batch.word_ids(row))
+        tags = {word: task.labels[int(ids[place])] for word, place in places.items()}
+        predicted.append(tuple(tags.get(word, NO_ANSWER) for word in range(len(words))))
+    return gold, predicted
+
+
+def cut_off(task: Task, split: str, tokenizer, max_length: int) -> float:
+    """Return the share of a split's words, 0 to 1, that `max_length` leaves without a token.
+
+    Words without a token at any length do not count. In a token task no score is above 1 less this
+    share. The n-gram baseline reads all words.
+    """
+    kept, all_words = (
+        sum(len(_first_places(batch.word_ids(row))) for row in range(len(examples)))
+        for examples, batch in (
+            _encoded(task, split, tokenizer, length)
+            for length in (max_length, tokenizer.model_max_length)
+        )
+    )
+    return 1 - kept / all_words
+
+
+def _encoded(task: Task, split: str, tokenizer, max_length: int):
+    """The examples of a split and their encoding by the tokenizer."""
+    facts.check_choice(split, task.splits, f"split of {task.name}")
+    if not 3 <= max_length <= tokenizer.model_max_length:
+        raise StudyError(
+            f"a max_length of {max_length} tokens; this tokenizer takes 3 to "
+            f"{tokenizer.model_max_length}"
+        )
+    examples, token = task.splits[split], task.kind == "token"
+    batch = tokenizer(
+        [list(words) if token else words for words, _ in examples],
+        is_split_into_words=token,
+        truncation=True,
+        max_length=max_length,
+        return_token_type_ids=False,
+    )
+    return examples, batch
+
+
+def _first_places(words: list) -> dict[int, int]:
+    """Word number -> place of its first subword."""
+    places = {}
+    for place, word in enumerate(words):
+        if word is not None:
+            places.setdefault(word, place)
+    return places
