@@ -21,8 +21,9 @@ from lib import facts, files
 from lib.data import corpora, hub, tasks
 from lib.errors import StudyError
 from lib.facts import Source
-from lib.study import kernel, plan, studies
-from lib.train import distillation, pretraining
+from lib.study import __main__ as commands
+from lib.study import make, plan, publish, resolve, studies
+from lib.train import distillation, pretraining, teacher as teachers
 
 FILES = {  # what stands where in a study file (nothing: the key is gone) -> words of the refusal
     "a number as text": (
@@ -335,7 +336,7 @@ def test_study_files(case):
     toys.write_study(
         toys.changed(toys.STUDY | {"data_root": "a", "models_root": "b"}, place, value)
     )
-    message = refused(lambda: plan.jobs("toy"), said)
+    message = refused(lambda: plan.runs("toy"), said)
     assert message.startswith(
         (
             "params/studies/toy.yaml: ",
@@ -353,7 +354,7 @@ def test_study_files(case):
 )
 def test_studies_that_do_not_exist(name):
     refused(
-        lambda: studies.study(name),
+        lambda: studies.load(name),
         f"no study called {name!r}; params/studies has toy: take one of these or add a file",
     )
 
@@ -361,17 +362,18 @@ def test_studies_that_do_not_exist(name):
 @pytest.mark.parametrize("name", [".toy", "-toy", "to y", "toy;ls", "$(ls)", "žltý", "x" * 101])
 def test_names_of_studies_that_could_mean_something_to_a_shell_or_a_folder(name, common):
     toys.write_study(toys.STUDY, name)
-    refused(lambda: studies.study(name), "params/studies: '" + name[:90])
+    refused(lambda: studies.load(name), "params/studies: '" + name[:90])
     (common / "studies" / f"{name}.yaml").unlink()
 
 
 def chain(**given):
-    return lambda: studies.chain("toy", **({"language": "mlt"} | given))
+    return lambda: resolve.chain(studies.load("toy"), **({"language": "mlt"} | given))
 
 
 def scoring(language="mlt", task="tc", seed=1, overrides=None):
-    return lambda: studies.scoring(
-        studies.chain("toy", language)[-1], language, task, seed, overrides
+    model = resolve.chain
+    return lambda: resolve.scoring(
+        model(studies.load("toy"), language)[-1], language, task, seed, overrides
     )
 
 
@@ -386,8 +388,7 @@ def notebook(step, **given):
         "task": "tc",
         "model_step": "",
     }
-    declared = {name: type(value) for name, value in values.items()}
-    return lambda: studies.resolve(step, {"__annotations__": declared} | values | given)
+    return lambda: resolve.resolve(step, values | given)
 
 
 REQUESTS = {
@@ -401,16 +402,16 @@ REQUESTS = {
     ),
     "a language that ends early": (
         notebook("layers", language="mlt\0"),
-        r"language: 'mlt\x00' holds a character that cannot be printed",
+        r"no language called 'mlt\x00'",
     ),
     "an empty language": (notebook("layers", language=""), "no language called ''"),
     "the other pair's teacher": (
         chain(teacher="toy-xlmr"),
-        "does not pair the teacher 'toy-xlmr' with 'mlt' (it has 'toy-bert')",
+        "has no teacher 'toy-xlmr' for 'mlt'; it has toy-bert, toy-xlmr: take one of",
     ),
     "an unknown teacher": (
         notebook("layers", teacher="bert"),
-        "does not pair the teacher 'bert' with 'mlt'",
+        "has no teacher 'bert' for 'mlt'; it has toy-bert, toy-xlmr: take one of",
     ),
     "an unknown teacher to train": (
         notebook("pretrain", teacher="mbert"),
@@ -509,10 +510,10 @@ REQUESTS = {
     ),
     "a measure that is not asked for": (
         notebook("lens"),
-        "the study 'toy' does not measure lens (sentences not given); add `measure:",
+        "the study 'toy' does not measure lens; add `measure: {lens: {sentences: ...}}`",
     ),
     "a collection of nothing": (
-        lambda: plan.collect("toy", files.data() / "kept"),
+        lambda: publish.collect("toy"),
         "the study 'toy' is not finished, 41 of 41 runs are",
     ),
 }
@@ -577,11 +578,11 @@ TEACHERS = {
         "a hidden_size of 26 is no multiple of 4 heads",
     ),
     "no published adaptation": (
-        lambda: pretraining.published_adaptation({"adapted": {"mlt": {}}}, "slk"),
+        lambda: teachers.published_adaptation({"adapted": {"mlt": {}}}, "slk"),
         "no adapted teacher is published for 'slk'; there are mlt: set `published: false`",
     ),
     "nothing published at all": (
-        lambda: pretraining.published_adaptation({}, "slk"),
+        lambda: teachers.published_adaptation({}, "slk"),
         "there are none",
     ),
     "text longer than the model": (
@@ -925,30 +926,33 @@ def text(count: int) -> str:
 CORPORA = {  # name and content of the file of xyz -> words of the refusal, after the file
     "no file": (
         {},
-        " has no text of 'xyz'; it has nothing: add xyz.txt (or .txt.xz, .txt.gz), one sentence a line",
+        "corpora needs one file 'xyz' as .txt or .txt.xz or .txt.gz; it has none",
     ),
-    "another language": ({"abc.txt": "x"}, " has no text of 'xyz'; it has abc: add"),
+    "another language": (
+        {"abc.txt": "x"},
+        " needs one file 'xyz' as .txt or .txt.xz or .txt.gz; it has abc.txt",
+    ),
     "two files": (
         {"xyz.txt": text(300), "xyz.txt.gz": b""},
-        " has xyz.txt and xyz.txt.gz; keep one",
+        " needs one file 'xyz' as .txt or .txt.xz or .txt.gz; it has xyz.txt, xyz.txt.gz",
     ),
-    "a folder": ({"xyz.txt": None}, " has no text of 'xyz'"),
+    "a folder": ({"xyz.txt": None}, " needs one file 'xyz' as"),
     "white space": ({"xyz.txt": " \n\t\n\u00a0\n"}, "xyz.txt: the file is empty"),
     "random bytes": (
         {"xyz.txt": bytes(range(256)) * 9},
-        "xyz.txt:2: not UTF-8 text (invalid start byte 0x80); save the file as UTF-8",
+        "xyz.txt:2: not UTF-8 text (byte 0x80); save the file as UTF-8",
     ),
     "NUL": (
         {"xyz.txt": text(250) + "a\0b\n"},
-        "xyz.txt:251: not plain text (a NUL character stands there); save the file",
+        "xyz.txt:251: not UTF-8 text (byte 0x00); save the file as UTF-8",
     ),
     "UTF-16": (
         {"xyz.txt": text(300).encode("utf-16")},
-        "xyz.txt:1: not UTF-8 text (invalid start byte 0xff); it looks like UTF-16; save",
+        "xyz.txt:1: not UTF-8 text (byte 0xff); save",
     ),
     "UTF-16 without a mark": (
         {"xyz.txt": text(300).encode("utf-16-le")},
-        "xyz.txt:1: not plain text (a NUL character stands there)",
+        "xyz.txt:1: not UTF-8 text (byte 0x00)",
     ),
     "two encodings": (
         {"xyz.txt": text(300).encode() + "café".encode("latin-1")},
@@ -956,28 +960,28 @@ CORPORA = {  # name and content of the file of xyz -> words of the refusal, afte
     ),
     "one sentence": (
         {"xyz.txt": "One.\n"},
-        "xyz.txt: 1 different lines of text, of which a twentieth each is held out as dev and test",
+        "xyz.txt: 1 different lines of text; at least 200 are needed, since dev and test",
     ),
     "one sentence, often": ({"xyz.txt": "One.\n" * 999}, "xyz.txt: 1 different lines of text"),
     "few sentences": (
         {"xyz.txt": text(199)},
-        "xyz.txt: 199 different lines of text, of which a twentieth each is held out as dev and tes",
+        "xyz.txt: 199 different lines of text; at least 200 are needed, since dev and tes",
     ),
     "one endless line": (
         {"xyz.txt": text(9) + "word " * 10_000_000},
-        "xyz.txt:10: a line of 50,000,000 characters; put one sentence or",
+        "xyz.txt: 10 different lines of text; at least 200",
     ),
     "half an archive": (
         {"xyz.txt.xz": lzma.compress(text(999).encode())[:-20]},
-        "xyz.txt.xz: not a whole .xz file",
+        "xyz.txt.xz: cannot be read (Compressed file ended",
     ),
     "an archive of junk inside": (
         {"xyz.txt.gz": gzip.compress(text(999).encode())[:60] + b"junk" * 99},
-        "xyz.txt.gz: not a whole .gz fil",
+        "xyz.txt.gz: cannot be read (Error -3",
     ),
     "a truncated archive": (
         {"xyz.txt.gz": gzip.compress(text(999).encode())[:-9]},
-        "xyz.txt.gz: not a whole .gz file",
+        "xyz.txt.gz: cannot be read (Compressed file ended",
     ),
 }
 
@@ -1025,25 +1029,29 @@ LABELLED = {  # task, and what differs from good files -> words of the refusal
     "a label of its own": (
         "sa",
         {"dev.tsv": tsv(("a", "x"), ("b", "z"))},
-        "dev.tsv:3: sa in xyz: dev has 'z', train only 'x', 'y'; corre",
+        "dev.tsv: has 'z', train has 'x', 'y'; a split needs examples, and only",
     ),
     "labels of its own": (
         "sa",
         {"test.tsv": tsv(("a", "w"), ("b", "z"))},
-        "test.tsv:2: sa in xyz: test has 'w', 'z', train only",
+        "test.tsv: has 'w', 'z', train has",
     ),
     "one label": (
         "sa",
         {f"{part}.tsv": tsv(("a", "x")) for part in tasks.PARTS},
-        "train.tsv: sa in xyz: train has only the label 'x'; a",
+        "train.tsv: has only the label 'x'; a classifier",
     ),
     "only a header": (
         "sa",
         {"test.tsv": tsv()},
-        "test.tsv: holds no example, only a header, comments or blank lines",
+        "test.tsv: has no example, train has 'x', 'y'",
     ),
     "nothing": ("sa", {"dev.tsv": ""}, "dev.tsv: the file is empty"),
-    "no test": ("sa", {"test.tsv": None}, "needs one file test.tsv; it has none: add it"),
+    "no test": (
+        "sa",
+        {"test.tsv": None},
+        "needs one file 'test' as .tsv; it has dev.tsv, train.tsv",
+    ),
     "a comma for a tab": (
         "sa",
         {"train.tsv": "text,label\na,x\n"},
@@ -1082,27 +1090,27 @@ LABELLED = {  # task, and what differs from good files -> words of the refusal
     "a table with NUL": (
         "sa",
         {"dev.tsv": GOOD + "c\0\tx\n"},
-        "dev.tsv:4: not plain text (a NUL character",
+        "dev.tsv:4: not UTF-8 text (byte 0x00)",
     ),
     "a table in Latin-1": (
         "sa",
         {"dev.tsv": GOOD.encode() + b"caf\xe9\tx\n"},
-        "dev.tsv:4: not UTF-8 text (invalid continuation byte 0xe9",
+        "dev.tsv:4: not UTF-8 text (byte 0xe9",
     ),
     "a spreadsheet": (
         "sa",
         {"train.tsv": b"PK\x03\x04\x14\x00\x08\x08"},
-        "train.tsv:1: not plain text (a NUL character stands there)",
+        "train.tsv:1: not UTF-8 text (byte 0x00)",
     ),
     "a tag of its own": (
         "ner",
         {"dev.txt": WORDS + "B B-ORG\n"},
-        "dev.txt:4: ner in xyz: dev has 'B-ORG', train only 'B-LOC', 'B-PER', '",
+        "dev.txt: has 'B-ORG', train has 'B-LOC', 'B-PER', '",
     ),
     "both endings": (
         "ner",
         {"dev.conll": WORDS},
-        "needs one file dev.conll or dev.txt; it has dev.conll and dev.txt: keep one",
+        "needs one file 'dev' as .conll or .txt; it has dev.conll, dev.txt, test.txt",
     ),
     "four columns": (
         "ner",
@@ -1112,13 +1120,13 @@ LABELLED = {  # task, and what differs from good files -> words of the refusal
     "an entity from nowhere": (
         "ner",
         {"test.txt": "in O\nMt I-LOC\n"},
-        "test.txt:2: I-LOC goes on with an entity, but the tag before it ",
+        "test.txt:2: I-LOC continues an entity, but the tag before it ",
     ),
     "tags alone": ("ner", {"test.txt": "O\nO\n"}, "test.txt:1: expected `word tag`"),
     "a universal tag of its own": (
         "pos",
         {"test.conllu": TAGS + "\n" + TAGS.replace("VERB", "ADJ")},
-        "test.conllu:5: pos in xyz: test has 'ADJ', train only 'NOUN', 'VERB'",
+        "test.conllu: has 'ADJ', train has 'NOUN', 'VERB'",
     ),
     "CoNLL for CoNLL-U": (
         "pos",
@@ -1128,17 +1136,17 @@ LABELLED = {  # task, and what differs from good files -> words of the refusal
     "an id of zero": (
         "pos",
         {"dev.conllu": TAGS.replace("1\tw", "0\tw")},
-        "dev.conllu:1: the id '0' stands where 1 is due; ids count 1, ",
+        "dev.conllu:1: the id is '0', expected 1; ids count 1, ",
     ),
     "a range alone": (
         "pos",
         {"dev.conllu": TAGS.replace("1\tw", "1-2\tw")},
-        "dev.conllu:2: the id '2' stands where 1 is due",
+        "dev.conllu:2: the id is '2', expected 1",
     ),
     "a manifest that is no JSON": (
         "sa",
         {"MANIFEST": '{"files": [\n'},
-        "MANIFEST.json:2: not valid JSON (Expecting value); correct it or",
+        "MANIFEST.json: not a list of files and their sources (JSONDecodeError: Expecting value",
     ),
     "a manifest of another kind": (
         "sa",
@@ -1170,7 +1178,7 @@ def test_texts_of_test_that_train_has_are_counted_for_the_record(tmp_path):
         (folder / f"{part}.tsv").write_text(
             tsv(*zip(rows[::2], rows[1::2], strict=True)), encoding="utf-8"
         )
-    loaded = tasks.load("sa", "xyz", Source("local", tmp_path), limit=1, test_limit=1)
+    loaded = tasks.load("sa", "xyz", Source("local", tmp_path), limit=1)
     assert loaded.origin["also_in_train"] == {"dev": 0, "test": 4}
 
 
@@ -1198,13 +1206,17 @@ def test_a_language_never_becomes_a_path(language, tmp_path, monkeypatch):
     (tmp_path / "x.txt").write_text(text(300), encoding="utf-8")
     source = Source("local", tmp_path / "text")
     refused(
-        lambda: corpora.load(language, source, "train"), f"has no text of {language!r}; it has xyz"
+        lambda: corpora.load(language, source, "train"),
+        f"needs one file {language!r} as .txt or .txt.xz or .txt.gz; it has xyz.txt",
     )
-    refused(lambda: corpora.describe(language, source), f"has no text of {language!r}; it has xyz")
     refused(
-        lambda: tasks.load("sa", language, source), f"has no sa data of {language!r}; it has xyz"
+        lambda: corpora.describe(language, source),
+        f"needs one file {language!r} as .txt or .txt.xz or .txt.gz; it has xyz.txt",
     )
-    refused(lambda: corpora.load(language, Source("sample"), "train"), "no sample grammar for")
+    refused(lambda: tasks.load("sa", language, source), f"has no folder {language!r}; it has xyz")
+    refused(
+        lambda: corpora.load(language, Source("sample"), "train"), f"needs one file {language!r}"
+    )
     refused(lambda: corpora.load(language, Source("hub"), "train"), "no language called")
     refused(notebook("layers", language=language), "no language called")
     refused(chain(language=language), "has no language")
@@ -1220,7 +1232,7 @@ def test_addresses_stay_below_their_folder(data):
     ):
         refused(
             lambda url=url: hub.download(url),
-            " is no address of a file on the web; correct it in params/",
+            " is not the address of a file on the web; correct it in params/",
         )
 
 
@@ -1256,7 +1268,7 @@ COMMANDS = {
     "a study that is a path": (["make", "../toy"], "no study called '../toy'"),
     "an unknown run": (
         ["make", "toy", "x"],
-        "the study 'toy' has no run x; `python -m lib.plan status toy` lists them",
+        "the study 'toy' has no run x; `python -m lib.study status toy` lists them",
     ),
     "nothing to collect": (
         ["collect", "toy"],
@@ -1278,9 +1290,9 @@ def test_commands_end_in_the_sentence_and_an_exit_status(case, monkeypatch, comm
     words, said = COMMANDS[case]
     if "broken" in words:
         toys.write_study(toys.changed(toys.STUDY, "title"), "broken")
-    monkeypatch.setattr(sys, "argv", ["lib.plan", *words])
+    monkeypatch.setattr(sys, "argv", ["lib.study", *words])
     with pytest.raises(SystemExit) as caught:
-        plan.main()
+        commands.main()
     assert str(caught.value.code).startswith(said) and "\n" not in str(caught.value.code)
     (common / "studies" / "broken.yaml").unlink(missing_ok=True)
 
@@ -1310,7 +1322,7 @@ def test_a_notebook_that_refuses_ends_the_command_with_its_sentence(tmp_path):
                 }
             )
         )
-    with kernel.warm() as run:
+    with make.warm_kernel() as run:
         refused(lambda: run(tmp_path / "0.ipynb", tmp_path / "out" / "0.ipynb", {}), "a sentence")
         with pytest.raises(Exception, match="ZeroDivisionError") as caught:
             run(tmp_path / "1.ipynb", tmp_path / "out" / "1.ipynb", {})
