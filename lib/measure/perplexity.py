@@ -44,9 +44,7 @@ def pseudo_perplexity(
     spaces between words count once. The variant `left_to_right` ends these names in
     `_left_to_right`; `authors` adds `pseudo_perplexity_authors`. `cut_sentences`: the number of
     those longer than `max_length` tokens (0: the maximum), measured as far as they fit.
-    `precision`: float32, bfloat16 (faster on many machines, less exact), or auto, as in training.
-    Raises StudyError for an unknown variant, no sentences, an empty sentence, and a length that
-    the model cannot take.
+    Raises StudyError for an unknown variant, no or empty sentences, and an impossible length.
     """
     texts, nats = _measure(model, tokenizer, sentences, max_length, variant, precision)
     of_text = [

@@ -43,12 +43,12 @@ def test_published_counts_follow_from_the_configurations(family):
     rows = [row for row in PUBLISHED if row["teacher"] == teacher]
     assert len(rows) == 9
     for row in rows:
-        sizes = {
+        values = {
             name: int(row[name])
             for name in ("num_hidden_layers", "hidden_size", "intermediate_size", "vocab_size")
         }
         assert sizes.count_parameters(
-            AutoConfig.for_model(family, num_attention_heads=12, **sizes, **extra)
+            AutoConfig.for_model(family, num_attention_heads=12, **values, **extra)
         ) == int(row["parameters"])
 
 
@@ -74,7 +74,7 @@ def test_counts_are_those_of_real_models(family, changes):
 def test_axes_name_every_dimension_of_every_parameter(family):
     model = toys.model(family)
     config = model.config
-    sizes = {
+    lengths = {
         "V": config.vocab_size,
         "H": config.hidden_size,
         "D": config.hidden_size,
@@ -84,7 +84,7 @@ def test_axes_name_every_dimension_of_every_parameter(family):
         letters = axes.axes(name)
         assert len(letters) == tensor.dim(), name
         assert all(
-            letter == "." or sizes[letter] == size
+            letter == "." or lengths[letter] == size
             for letter, size in zip(letters, tensor.shape, strict=True)
         ), name
     with pytest.raises(StudyError, match=r"classifier\.weight"):
