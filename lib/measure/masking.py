@@ -1,7 +1,8 @@
-"""One mask at a time: what a masked language model is asked when every token of a text is hidden once (paper, step 6).
+"""Every token of a text masked once, for pseudo-perplexity and logit lens (paper, step 6).
 
-Pseudo-perplexity and logit lens ask the same questions: each token of each sentence, hidden, all others seen. Questions of like
-length go together; only the hidden position is read out, in parts, so that memory depends neither on the text nor on the vocabulary.
+Each token of each sentence is masked while all others are seen. Sentences of like length go
+together. Only the masked position is read out, in parts, so that memory depends neither on the
+text nor on the vocabulary.
 """
 
 from collections.abc import Iterator
@@ -11,70 +12,55 @@ import torch
 
 from lib.errors import StudyError
 from lib.model import encoder
+from lib.model.sizes import max_tokens
 
 TOKENS = 8192  # B * T of one batch, at most (one row, where a sentence is longer)
 READOUT = 2**23  # logits formed at once, at most (one position, where the vocabulary is larger)
 
 
 class Text(NamedTuple):
-    """A sentence as tokens: ids and, of each, whether the tokenizer added it and the number of its word; what the tokens cover."""
+    """A sentence as tokens, all lists (T,)."""
 
     ids: list[int]
-    special: list[bool]
-    words: list[int | None]
-    covered: str
-    cut: bool
+    special: list[bool]  # whether the tokenizer added the token
+    words: list[int | None]  # number of the token's word
+    covered: str  # the text that the tokens stand for
+    cut: bool  # whether tokens were left out at the end
 
 
 def encode(sentences: list[str], tokenizer, config, max_length: int = 0) -> list[Text]:
-    """One `Text` a sentence, with special tokens, cut at `max_length` tokens (0: as many as the model takes).
+    """One `Text` a sentence, with special tokens, cut at `max_length` tokens (0: the maximum).
 
-    Raises StudyError for no sentences, a sentence without a token, and a length the model cannot take.
+    Raises StudyError for no sentences, a sentence without a token, and a length that the model
+    cannot take.
     """
-    limit = max_length or encoder.max_tokens(config)
-    if not 3 <= limit <= encoder.max_tokens(config):
+    limit = max_length or max_tokens(config)
+    if not 3 <= limit <= max_tokens(config):
         raise StudyError(
-            f"a max_length of {max_length} tokens was asked for; the model takes 3 to {encoder.max_tokens(config)}: "
-            "take a number between, or 0 for all it takes"
+            f"a max_length of {max_length} tokens was asked for; the model takes 3 to "
+            f"{max_tokens(config)}: take a number between, or 0 for the maximum"
         )
     if not sentences:
         raise StudyError("no sentences to measure on; give at least one")
-    encoded = tokenizer(
-        sentences,
-        truncation=True,
-        max_length=limit,
-        return_attention_mask=False,
-        return_token_type_ids=False,
-    )
-    texts = []
-    for number, sentence in enumerate(sentences):
-        one = encoded.encodings[number]
-        special = [bool(added) for added in one.special_tokens_mask]
-        if all(special):
+    encodings = tokenizer(sentences, truncation=True, max_length=limit).encodings
+    for number, encoding in enumerate(encodings):
+        if all(encoding.special_tokens_mask):
             raise StudyError(
-                f"sentence {number + 1} of {len(sentences)}, {sentence!r}, has no token to measure; leave it out"
+                f"sentence {number + 1} of {len(sentences)}, {sentences[number]!r}, has no token "
+                "to measure; leave it out"
             )
-        end = max(end for (_, end), added in zip(one.offsets, special, strict=True) if not added)
-        cut = bool(one.overflowing)
-        texts.append(
-            Text(
-                one.ids,
-                special,
-                one.word_ids,
-                " ".join((sentence[:end] if cut else sentence).split()),
-                cut,
-            )
-        )
-    return texts
+    return [_text(*pair) for pair in zip(sentences, encodings, strict=True)]
 
 
 def batches(
     texts: list[Text], tokenizer, special: bool = False, to_the_right: bool = False
 ) -> Iterator[dict]:
-    """Yield each token of each text once, hidden: input_ids and attention_mask (B, T), position, gold and text, each (B,).
+    """Yield each token of each text once, masked, in batches on the CPU.
 
-    `gold` is the hidden token's id, `text` the number of its text. `special`: ask for the special tokens too. `to_the_right`: hide
-    the later pieces of the same word as well. Texts come by length, the tokens of one text in their order.
+    A batch holds input_ids and attention_mask (B, T), and of each masked token position, gold (its
+    id) and text (the number of its text), each (B,). `special`: mask the special tokens too, one by
+    one. `to_the_right`: mask the later tokens of the same word as well. Texts come by length, the
+    tokens of one text in their order.
     """
     order = sorted(range(len(texts)), key=lambda number: len(texts[number].ids))
     rows = [
@@ -92,47 +78,53 @@ def batches(
         begin = end
 
 
-def _batch(texts, rows, tokenizer, to_the_right) -> dict:
-    length = len(texts[rows[-1][0]].ids)
-    ids = torch.full((len(rows), length), tokenizer.pad_token_id)
-    attention = torch.zeros_like(ids)
-    for row, (number, place) in enumerate(rows):
-        text = texts[number]
-        ids[row, : len(text.ids)] = torch.tensor(text.ids)
-        attention[row, : len(text.ids)] = 1
-        last = place
-        while (
-            to_the_right
-            and text.words[place] is not None
-            and text.words[last + 1] == text.words[place]
-        ):
-            last += 1  # the closing special token is of no word, so this ends inside the text
-        ids[row, place : last + 1] = tokenizer.mask_token_id
-    return {
-        "input_ids": ids,
-        "attention_mask": attention,
-        "position": torch.tensor([place for _, place in rows]),
-        "gold": torch.tensor([texts[number].ids[place] for number, place in rows]),
-        "text": torch.tensor([number for number, _ in rows]),
-    }
-
-
 def judge(model, hidden: torch.Tensor, gold: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """(log_probability in nats, rank from 1) of the token ids `gold` (B,), read out from hidden states (B, H); each (B,).
+    """(log-probability in nats, rank from 1) of the tokens `gold` (B,), each (B,).
 
-    Tokens as probable as the true one do not push it down. Raises StudyError if a probability is not finite.
+    They are read out from hidden states (B, H). Tokens as probable as the true one do not push it
+    down. Raises StudyError if a probability is not finite.
     """
     size = max(1, READOUT // model.config.vocab_size)
-    found = []
-    for some, ids in zip(hidden.split(size), gold.split(size), strict=True):
-        logits = encoder.logits(model, some).float()
-        own = logits.gather(1, ids[:, None])
-        found.append(
-            ((own - logits.logsumexp(1, keepdim=True)).squeeze(1), (logits > own).sum(1) + 1)
-        )
-    nats, ranks = (torch.cat(part) for part in zip(*found, strict=True))
+    parts = []
+    for states, ids in zip(hidden.split(size), gold.split(size), strict=True):
+        logits = encoder.logits(model, states).float()
+        true = logits.gather(1, ids[:, None])
+        nats = (true - logits.logsumexp(1, keepdim=True)).squeeze(1)
+        parts.append((nats, (logits > true).sum(1) + 1))
+    nats, ranks = (torch.cat(part) for part in zip(*parts, strict=True))
     if not torch.isfinite(nats).all():
         raise StudyError(
             "the model gives probabilities that are not finite; it is broken: make it again"
         )
     return nats, ranks
+
+
+def _text(sentence: str, encoding) -> Text:
+    special, cut = (
+        [bool(added) for added in encoding.special_tokens_mask],
+        bool(encoding.overflowing),
+    )
+    ends = [end for (_, end), added in zip(encoding.offsets, special, strict=True) if not added]
+    covered = sentence[: max(ends)] if cut else sentence
+    return Text(encoding.ids, special, encoding.word_ids, " ".join(covered.split()), cut)
+
+
+def _batch(texts, rows, tokenizer, to_the_right) -> dict:
+    ids = torch.full((len(rows), len(texts[rows[-1][0]].ids)), tokenizer.pad_token_id)
+    attention = torch.zeros_like(ids)
+    for row, (number, place) in enumerate(rows):
+        text = texts[number]
+        ids[row, : len(text.ids)] = torch.tensor(text.ids)
+        attention[row, : len(text.ids)] = 1
+        end, word = place + 1, text.words[place]
+        while to_the_right and word is not None and text.words[end] == word:
+            end += 1  # the last token is special and of no word, so this ends inside the text
+        ids[row, place:end] = tokenizer.mask_token_id
+    numbers, places = zip(*rows, strict=True)
+    return {
+        "input_ids": ids,
+        "attention_mask": attention,
+        "position": torch.tensor(places),
+        "gold": torch.tensor([texts[number].ids[place] for number, place in rows]),
+        "text": torch.tensor(numbers),
+    }

@@ -1,4 +1,4 @@
-"""The loss of a masked language model, to train by and to measure by."""
+"""The loss of a masked language model, for training and for measuring."""
 
 import numpy
 import torch
@@ -7,38 +7,51 @@ from torch import nn
 from lib.data.batches import encode
 from lib.errors import StudyError
 from lib.model import encoder
-from lib.model.device import at_work, autocast
+from lib.model.device import at_work, autocast, evaluating
 
 
 def mlm_loss(model, batch: dict, hidden: torch.Tensor | None = None) -> torch.Tensor:
-    """Mean cross-entropy in nats over the masked positions; logits are formed at these positions only."""
+    """Mean cross-entropy in nats over the masked positions; only these get logits.
+
+    `hidden` are the hidden states (B, T, H) of the batch, where they are known already.
+    """
     hidden = encoder.hidden_states(model, batch) if hidden is None else hidden
     chosen = batch["labels"] != -100
     if not chosen.any():
         return hidden.sum() * 0
-    return nn.functional.cross_entropy(
-        encoder.padded_logits(model, hidden[chosen]).float(), batch["labels"][chosen]
-    )
+    weight, bias = encoder.readout(model)
+    if hidden.is_cuda:
+        weight, bias = padded(weight, bias)
+    logits = nn.functional.linear(encoder.transform(model, hidden[chosen]), weight, bias)
+    return nn.functional.cross_entropy(logits.float(), batch["labels"][chosen])
+
+
+def padded(
+    weight: torch.Tensor, bias: torch.Tensor, multiple: int = 64
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """A readout (weight (V, H), bias (V,)) with V raised to a multiple by tokens of no probability.
+
+    mBERT has 119,547 tokens; with an odd number a GPU cannot use its fast products in bfloat16.
+    """
+    more = -len(weight) % multiple
+    pad = nn.functional.pad
+    return pad(weight, (0, 0, 0, more)), pad(bias, (0, more), value=-1e4)
 
 
 def score_mlm(model, batches: list[dict], precision: str = "auto") -> dict:
-    """{"mlm_loss": nats, "mlm_accuracy": 0..1, "positions": n} over the masked positions of all batches."""
-    was_training, total, right, count = model.training, 0.0, 0, 0
-    model.eval()
-    with (
-        at_work(model),
-        torch.inference_mode(),
-    ):  # moved outside of it, or the weights could not be trained afterwards
+    """{"mlm_loss": nats, "mlm_accuracy": 0..1, "positions": n} over the masked positions."""
+    total, right, count = 0.0, 0, 0
+    # Moved before inference mode starts, or the weights could not be trained afterwards.
+    with at_work(model), evaluating(model):
         for batch in batches:
             batch = {name: tensor.to(model.device) for name, tensor in batch.items()}
-            gold = batch["labels"][batch["labels"] != -100]
+            chosen = batch["labels"] != -100
+            gold = batch["labels"][chosen]
             with autocast(model.config, precision):
-                guess = encoder.logits(
-                    model, encoder.hidden_states(model, batch)[batch["labels"] != -100]
-                ).float()
-            total += nn.functional.cross_entropy(guess, gold, reduction="sum").item()
-            right, count = right + (guess.argmax(-1) == gold).sum().item(), count + len(gold)
-    model.train(was_training)
+                hidden = encoder.hidden_states(model, batch)[chosen]
+                logits = encoder.logits(model, hidden).float()
+            total += nn.functional.cross_entropy(logits, gold, reduction="sum").item()
+            right, count = right + (logits.argmax(-1) == gold).sum().item(), count + len(gold)
     if not count:
         raise StudyError(
             "no token was masked in the evaluation sentences; give more or longer sentences"
@@ -47,10 +60,10 @@ def score_mlm(model, batches: list[dict], precision: str = "auto") -> dict:
 
 
 def unigram(tokenizer, train: list[str], batches: list[dict], sentences: int = 20_000) -> dict:
-    """{"unigram_loss": nats} of guessing by frequency alone at the masked positions of all batches: a model should do better.
+    """{"unigram_loss": nats}: the loss of guessing by frequency alone at the masked positions.
 
-    Frequencies are counted in at most `sentences` of the training sentences, spread evenly over them, each token once more than it
-    occurs, so that none is impossible.
+    A model should do better. At most `sentences` of the training sentences, spread evenly, give the
+    frequencies; each token counts once more than it occurs, so that none is impossible.
     """
     some = train[:: -(-len(train) // sentences)]
     ids = numpy.concatenate(

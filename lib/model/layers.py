@@ -1,53 +1,52 @@
-"""Cut 1, fewer layers: which of the teacher's layers the student starts from (paper, step 1)."""
+"""Cut 1, fewer layers: the layers of the teacher that the student starts from (paper, step 1)."""
 
 import torch
 
 from lib.errors import StudyError
-from lib.model import encoder
+from lib.model import axes, encoder
 
 
 def choose(count: int, kept: int, layer_choice: str) -> list[int]:
     """Numbers of the `kept` layers of `count`, ascending.
 
-    last_k the last, first_k the first, first_last_k half from each end (the odd one from the front), stride every
-    count/kept-th from 0. Raises StudyError if more are asked for than exist.
+    last_k: the last. first_k: the first. first_last_k: half from each end, the odd one from the
+    front. stride: every count/kept-th from 0. random: as first_k, for `cut` replaces their weights.
+    Raises StudyError if more layers are asked for than exist.
     """
     if not 1 <= kept <= count:
         raise StudyError(
             f"{kept} layers were asked for; the teacher has {count}: take 1 to {count}"
         )
     front = (kept + 1) // 2
-    ways = {
-        "last_k": lambda: range(count - kept, count),
-        "first_k": lambda: range(kept),
-        "random": lambda: range(kept),
-        "stride": lambda: (i * count // kept for i in range(kept)),
-        "first_last_k": lambda: [*range(front), *range(count - (kept - front), count)],
+    choices = {
+        "last_k": range(count - kept, count),
+        "first_k": range(kept),
+        "random": range(kept),
+        "stride": (number * count // kept for number in range(kept)),
+        "first_last_k": (*range(front), *range(count - (kept - front), count)),
     }
-    if layer_choice not in ways:
-        raise StudyError(f"no layer choice {layer_choice!r}; there are {', '.join(ways)}")
-    return list(ways[layer_choice]())
+    if layer_choice not in choices:
+        raise StudyError(f"no layer choice {layer_choice!r}; there are {', '.join(choices)}")
+    return list(choices[layer_choice])
 
 
 def cut(model, kept: int, layer_choice: str, seed: int = 0):
     """A new model with `kept` layers; embeddings and head are copied.
 
-    With `random` the layers are freshly drawn from the seed: the control that shows what the teacher's layers are worth.
+    With `random` the layers are freshly drawn from the seed: a baseline that shows how much the
+    teacher's layers are worth.
     """
-    result = encoder.take(model, layers=choose(model.config.num_hidden_layers, kept, layer_choice))
+    result = axes.take(model, layers=choose(model.config.num_hidden_layers, kept, layer_choice))
     if layer_choice == "random":
-        body = encoder.family(model).body
-        fresh = getattr(encoder.new(result.config, seed), body).encoder
-        getattr(result, body).encoder.load_state_dict(fresh.state_dict())
+        fresh = encoder.new(result.config, seed).base_model.encoder
+        result.base_model.encoder.load_state_dict(fresh.state_dict())
     return result
 
 
 def norms(model) -> torch.Tensor:
-    """Root mean square of each layer's weights, (L,): a fingerprint to compare layers of teacher and student by."""
-    body = getattr(model, encoder.family(model).body)
-    return torch.stack(
-        [
-            torch.cat([p.detach().flatten() for p in layer.parameters()]).square().mean().sqrt()
-            for layer in body.encoder.layer
-        ]
-    )
+    """Root mean square of each layer's weights, (L,), to recognise a teacher's layer by."""
+    layers = [
+        torch.cat([tensor.detach().flatten() for tensor in layer.parameters()])
+        for layer in model.base_model.encoder.layer
+    ]
+    return torch.stack([weights.square().mean().sqrt() for weights in layers])

@@ -1,4 +1,4 @@
-"""The logit lens against the head itself, and its average curve against the lens position by position."""
+"""The logit lens against the head itself, and its curve against the lens at each position."""
 
 import math
 
@@ -8,7 +8,7 @@ import toys
 
 from lib.errors import StudyError
 from lib.measure import logit_lens, masking, perplexity
-from lib.model import encoder
+from lib.model import axes
 from lib.report import plots
 
 families = pytest.mark.parametrize("family", toys.FAMILIES)
@@ -34,7 +34,7 @@ def test_every_layer_is_read_through_the_models_own_head(family):
     with torch.no_grad():
         found = logit_lens.layer_logits(model, batch, position)
         for layer in range(model.config.num_hidden_layers + 1):
-            short = encoder.take(model, layers=range(layer))
+            short = axes.take(model, layers=range(layer))
             own = short(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
             assert torch.allclose(found[layer], own[torch.arange(len(own)), position], atol=1e-5), (
                 layer

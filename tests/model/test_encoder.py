@@ -1,8 +1,7 @@
-"""Models of both families: counts, axes, cuts that keep everything, files that are whole, and files that are refused."""
+"""Models of both families: counts, axes, cuts, task heads, and files that load or are refused."""
 
 import csv
 import json
-import re
 import shutil
 
 import pytest
@@ -11,10 +10,11 @@ import toys
 from safetensors.torch import load_file, save_file
 from tokenizers import normalizers
 from transformers import AutoConfig, AutoModelForMaskedLM, AutoTokenizer
+from transformers.utils import logging
 
 from lib import files
 from lib.errors import StudyError
-from lib.model import encoder
+from lib.model import axes, encoder, loading, sizes, task_head
 
 PUBLISHED = list(csv.DictReader((files.PAPER / "parameters.csv").open(encoding="utf-8")))
 pytestmark = pytest.mark.parametrize("family", toys.FAMILIES)
@@ -43,12 +43,12 @@ def test_published_counts_follow_from_the_configurations(family):
     rows = [row for row in PUBLISHED if row["teacher"] == teacher]
     assert len(rows) == 9
     for row in rows:
-        sizes = {
+        values = {
             name: int(row[name])
             for name in ("num_hidden_layers", "hidden_size", "intermediate_size", "vocab_size")
         }
-        assert encoder.count_parameters(
-            AutoConfig.for_model(family, num_attention_heads=12, **sizes, **extra)
+        assert sizes.count_parameters(
+            AutoConfig.for_model(family, num_attention_heads=12, **values, **extra)
         ) == int(row["parameters"])
 
 
@@ -68,29 +68,27 @@ def test_published_counts_follow_from_the_configurations(family):
 def test_counts_are_those_of_real_models(family, changes):
     model = encoder.new(toys.config(family, **changes), 0)
     distinct = {tensor.data_ptr(): tensor.numel() for tensor in model.parameters()}
-    assert (
-        encoder.count_parameters(model.config) == model.num_parameters() == sum(distinct.values())
-    )
+    assert sizes.count_parameters(model.config) == model.num_parameters() == sum(distinct.values())
 
 
 def test_axes_name_every_dimension_of_every_parameter(family):
     model = toys.model(family)
     config = model.config
-    sizes = {
+    lengths = {
         "V": config.vocab_size,
         "H": config.hidden_size,
         "D": config.hidden_size,
         "F": config.intermediate_size,
     }
     for name, tensor in model.state_dict().items():
-        letters = encoder.axes(name)
+        letters = axes.axes(name)
         assert len(letters) == tensor.dim(), name
         assert all(
-            letter == "." or sizes[letter] == size
+            letter == "." or lengths[letter] == size
             for letter, size in zip(letters, tensor.shape, strict=True)
         ), name
     with pytest.raises(StudyError, match=r"classifier\.weight"):
-        encoder.axes("classifier.weight")
+        axes.axes("classifier.weight")
 
 
 def everything(config):
@@ -108,7 +106,7 @@ def everything(config):
 def test_keeping_everything_changes_nothing(family, axis):
     model, batch = toys.model(family), toys.batch(family)
     before, kept = toys.bits(model), everything(model.config)
-    result = encoder.take(model, **(kept if axis == "all" else {axis: kept[axis]}))
+    result = axes.take(model, **(kept if axis == "all" else {axis: kept[axis]}))
     assert toys.same(toys.bits(result), before) and toys.same(toys.bits(model), before)
     assert (
         result(**batch).logits.equal(model(**batch).logits)
@@ -140,7 +138,7 @@ def test_an_axis_in_another_order_is_the_same_function(family, axis):
         ),
         "vocabulary": torch.cat([torch.arange(5), 5 + order(config.vocab_size - 5)]),
     }[axis]  # position ids hang on the padding's id
-    result, logits = encoder.take(model, **{axis: kept}), model(**batch).logits
+    result, logits = axes.take(model, **{axis: kept}), model(**batch).logits
     if axis == "vocabulary":
         new_id = torch.argsort(kept)
         assert result.config.pad_token_id == new_id[config.pad_token_id]
@@ -154,7 +152,7 @@ def test_an_axis_in_another_order_is_the_same_function(family, axis):
 def test_cuts_do_not_change_the_model_given(family):
     model = toys.model(family)
     before, config = toys.bits(model), model.config.to_dict()
-    cut = encoder.take(
+    cut = axes.take(
         model,
         layers=[1, 3],
         neurons=torch.arange(9).repeat(4, 1),
@@ -166,11 +164,11 @@ def test_cuts_do_not_change_the_model_given(family):
         for tensor in cut.parameters():
             tensor.zero_()
     assert toys.same(toys.bits(model), before) and model.config.to_dict() == config
-    assert cut.num_parameters() == encoder.count_parameters(cut.config) < model.num_parameters()
+    assert cut.num_parameters() == sizes.count_parameters(cut.config) < model.num_parameters()
     assert encoder.readout(cut)[0] is cut.get_input_embeddings().weight  # still tied
 
 
-def test_pieces_of_the_forward_pass_are_the_model(family):
+def test_parts_of_the_forward_pass_are_the_model(family):
     model, batch = toys.model(family), toys.batch(family)
     hidden = encoder.hidden_states(model, batch)
     weight, bias = encoder.readout(model)
@@ -191,7 +189,7 @@ def test_new_is_a_function_of_the_seed(family):
 
 def test_longest_text(family):
     model = toys.model(family)
-    longest = encoder.max_tokens(model.config)
+    longest = sizes.max_tokens(model.config)
     ids = torch.full((1, longest + 1), 7)
     model(input_ids=ids[:, :-1])
     with pytest.raises((IndexError, RuntimeError)):
@@ -200,17 +198,19 @@ def test_longest_text(family):
 
 def test_describe(family):
     model = toys.model(family)
-    said = encoder.describe(model, 4 * model.num_parameters())
+    said = sizes.describe(model, 4 * model.num_parameters())
     assert said["compression_rate"] == 0.75 and said["parameters"] == model.num_parameters()
     assert said["config"]["hidden_size"] == 24 and said["config"]["model_type"] == family
-    assert encoder.describe(model)["compression_rate"] == 0
+    assert sizes.describe(model)["compression_rate"] == 0
 
 
 @pytest.mark.parametrize("kind", ["sequence", "token"])
 def test_a_task_head_sits_on_a_copy_of_the_encoder(family, kind):
     model, batch = toys.model(family), toys.batch(family)
     before, labels = toys.bits(model), ("one", "two", "three")
-    first, again, other = (encoder.with_task_head(model, kind, labels, seed) for seed in (1, 1, 2))
+    first, again, other = (
+        task_head.with_task_head(model, kind, labels, seed) for seed in (1, 1, 2)
+    )
     assert toys.same(toys.bits(first), toys.bits(again)) and not toys.same(
         toys.bits(first), toys.bits(other)
     )
@@ -227,7 +227,7 @@ def test_a_head_can_read_the_mean_of_the_tokens(family):
     model, batch, labels = toys.model(family), toys.batch(family), ("one", "two")
     del batch["labels"]
     first, mean = (
-        encoder.with_task_head(model, "sequence", labels, 1, pooling).eval()
+        task_head.with_task_head(model, "sequence", labels, 1, pooling).eval()
         for pooling in ("first", "mean")
     )
     assert toys.same(toys.bits(first), toys.bits(mean))
@@ -254,7 +254,7 @@ def test_saved_and_loaded_unchanged(family, folders):
         tokenizer(toys.sentences())["input_ids"]
         == toys.tokenizer(family)(toys.sentences())["input_ids"]
     )
-    assert tokenizer.model_max_length == encoder.max_tokens(model.config)
+    assert tokenizer.model_max_length == sizes.max_tokens(model.config)
     assert (folders / family / "README.md").read_text() == "# card\n"
 
 
@@ -285,7 +285,7 @@ def test_half_precision_files_and_spare_parts_of_published_checkpoints_load(fami
     tensors = {
         name: tensor.half() for name, tensor in load_file(copied / "model.safetensors").items()
     }
-    body = encoder.FAMILIES[family].body
+    body = {"bert": "bert", "xlm-roberta": "roberta"}[family]
     save_file(
         tensors | {f"{body}.pooler.dense.weight": torch.ones(2, 2)},
         copied / "model.safetensors",
@@ -299,7 +299,7 @@ def test_half_precision_files_and_spare_parts_of_published_checkpoints_load(fami
     )
 
 
-def test_fewer_pieces_than_embeddings_are_fine_more_are_not(family, tmp_path):
+def test_fewer_tokens_than_embeddings_are_fine_more_are_not(family, tmp_path):
     size = len(toys.tokenizer(family))
     encoder.save(
         toys.model(family, vocab_size=size + 9), toys.tokenizer(family), tmp_path / "more", ""
@@ -308,7 +308,7 @@ def test_fewer_pieces_than_embeddings_are_fine_more_are_not(family, tmp_path):
     encoder.save(
         toys.model(family, vocab_size=size - 1), toys.tokenizer(family), tmp_path / "fewer", ""
     )
-    with pytest.raises(StudyError, match=f"has {size} pieces, the model {size - 1} embeddings"):
+    with pytest.raises(StudyError, match=f"has {size} tokens, the model {size - 1} embeddings"):
         encoder.load(tmp_path / "fewer")
 
 
@@ -413,9 +413,9 @@ BROKEN = {
         json_file("tokenizer_config.json", mask_token=None),
         "the tokenizer has no mask_token",
     ),
-    "no pieces": (
+    "no tokens": (
         lambda folder: (folder / "tokenizer.json").unlink(),
-        "no pieces beside the special tokens",
+        "no tokens beside the special ones",
     ),
     "cut tokenizer": (
         lambda folder: (folder / "tokenizer.json").write_text('{"model": '),
@@ -449,41 +449,16 @@ def test_a_tokenizer_that_changes_letters_is_refused(family, changes, copied):
             else normalizers.Sequence([normalizers.NFD(), normalizers.StripAccents()])
         )
         with pytest.raises(StudyError, match="lower-cases or strips accents"):
-            encoder.check_tokenizer(tokenizer, toys.config(family))
+            loading.check_tokenizer(tokenizer, toys.config(family))
 
 
-def test_a_run_without_a_model_says_how_to_make_it(family, tmp_path):
-    class Run:
-        id, step, folder = f"mlt.{family}.L3.12345678", "layers", tmp_path / "absent"
-
-    with pytest.raises(
-        StudyError,
-        match=re.escape(
-            f"the model {Run.id} is not there; make it with the notebook of step 'layers'"
-        ),
-    ):
-        encoder.made(Run)
-
-
-def test_a_padded_readout_changes_no_loss(family):
-    """Neither the loss nor, for the rows that are real, its gradient; the added rows are impossible."""
-    model = toys.model(family)
-    states, gold = torch.randn(5, 24, generator=torch.Generator().manual_seed(1)), torch.arange(5)
-    own = encoder.readout(model)
-    wide = encoder.padded(own)
-    assert len(wide[0]) == len(wide[1]) == -(-len(own[0]) // 64) * 64 and len(
-        encoder.padded(wide)[0]
-    ) == len(wide[0])
-    losses = [
-        torch.nn.functional.cross_entropy(torch.nn.functional.linear(states, *each), gold)
-        for each in (own, wide)
-    ]
-    torch.testing.assert_close(*losses)
-    gradients = [torch.autograd.grad(loss, own) for loss in losses]
-    for one, other in zip(*gradients, strict=True):
-        torch.testing.assert_close(one, other)
-    logits = torch.nn.functional.linear(states, *wide)
-    assert torch.all(logits.softmax(-1)[:, len(own[0]) :] == 0)
-    assert torch.equal(
-        encoder.padded_logits(model, states), encoder.logits(model, states)
-    )  # on a CPU there is nothing to gain
+def test_loading_and_saving_leave_the_librarys_messages_as_they_were(family, folders, tmp_path):
+    logging.set_verbosity_info()
+    try:
+        model, tokenizer = encoder.load(folders / family)
+        encoder.save(model, tokenizer, tmp_path / "again", "")
+        with pytest.raises(StudyError):
+            encoder.load(tmp_path / "absent")
+        assert logging.get_verbosity() == logging.INFO and logging.is_progress_bar_enabled()
+    finally:
+        logging.set_verbosity_warning()

@@ -1,4 +1,4 @@
-"""Narrower FFN: importance against a slow walk over neurons and against what really happens to the loss; cuts against zeroed columns."""
+"""Narrower FFN: importance against slow references, cuts against zeroed columns."""
 
 import copy
 import re
@@ -10,7 +10,7 @@ import toys
 from lib.data import batches as masked
 from lib.errors import StudyError
 from lib.measure import mlm
-from lib.model import encoder, ffn
+from lib.model import ffn, sizes
 
 pytestmark = pytest.mark.parametrize("family", toys.FAMILIES)
 
@@ -20,7 +20,7 @@ def batches(family):
 
 
 def layer(model, number):
-    return getattr(model, encoder.family(model).body).encoder.layer[number]
+    return model.base_model.encoder.layer[number]
 
 
 def test_importance_against_a_slow_walk(family):
@@ -115,7 +115,7 @@ def test_a_cut_is_the_model_with_the_other_neurons_silenced(family):
             layer(silenced, number).output.dense.weight[:, lost] = 0
     assert torch.allclose(cut(**batch).logits, silenced(**batch).logits, atol=1e-5)
     assert not torch.allclose(cut(**batch).logits, model(**batch).logits, atol=1e-2)
-    assert cut.config.intermediate_size == 13 and cut.num_parameters() == encoder.count_parameters(
+    assert cut.config.intermediate_size == 13 and cut.num_parameters() == sizes.count_parameters(
         cut.config
     )
     assert toys.same(toys.bits(model), before)

@@ -1,4 +1,4 @@
-"""Smaller hidden size: truncation against explicit slices head by head, low rank against numpy's SVD, sizes that cannot work."""
+"""Smaller hidden size: truncation against explicit slices, low rank against numpy's SVD."""
 
 import re
 
@@ -8,8 +8,7 @@ import torch
 import toys
 
 from lib.errors import StudyError
-from lib.model import encoder, hidden
-from lib.study.studies import check_hidden_size
+from lib.model import axes, encoder, hidden, sizes
 
 STARTS = ("truncation", "truncation_across_heads", "svd", "random")
 HEADS, OLD, NEW = 4, 24, 16  # 4 heads of 6 become 4 of 4
@@ -67,7 +66,7 @@ def test_truncation_is_the_first_dimensions_of_each_head(family):
     head = {"bert": "transform.dense.weight", "xlm-roberta": "lm_head.dense.weight"}[family]
     numpy.testing.assert_array_equal(tensor(student, head), tensor(teacher, head)[:16, :16])
     assert toys.same(toys.bits(teacher), before) and student.config.num_attention_heads == HEADS
-    assert student.num_parameters() == encoder.count_parameters(student.config)
+    assert student.num_parameters() == sizes.count_parameters(student.config)
 
 
 @both
@@ -198,21 +197,23 @@ def test_sizes_that_cannot_work_are_refused_with_those_that_can(family, size, wo
     ):
         hidden.start(model, size, "truncation")
     for one in works.split(" and "):
-        check_hidden_size(model.config.num_attention_heads, model.config.hidden_size, int(one))
+        sizes.check_hidden_size(
+            model.config.num_attention_heads, model.config.hidden_size, int(one)
+        )
 
 
 @both
 def test_an_unknown_start(family):
     with pytest.raises(
         StudyError,
-        match="no hidden start 'pca'; there are truncation, truncation_across_heads, svd, shared_basis, random",
+        match=r"no hidden start 'pca'; there are truncation, .*, svd, shared_basis, random",
     ):
         hidden.start(toys.model(family), NEW, "pca")
 
 
 def stream(model, batch):
-    """The residual stream (tokens, H) as the modules hand it on: embeddings, and what each half layer passes to the next."""
-    found, body = [], getattr(model, encoder.family(model).body)
+    """The residual stream (tokens, H): embeddings, and the output of each half of each layer."""
+    found, body = [], model.base_model
     hooks = [
         layer.output.register_forward_pre_hook(lambda _, given: found.append(given[1]))
         for layer in body.encoder.layer
@@ -278,14 +279,14 @@ def test_a_shared_start_reads_and_writes_in_the_basis(family):
         basis.T @ tensor(teacher, "1.output.dense.bias"),
         atol=1e-5,
     )
-    assert student.num_parameters() == encoder.count_parameters(student.config)
+    assert student.num_parameters() == sizes.count_parameters(student.config)
     with pytest.raises(StudyError, match="shared_basis needs text"):
         hidden.start(teacher, NEW, "shared_basis")
 
 
 @both
 def test_fitted_norms_are_least_squares_lines(family):
-    """Against numpy's own, from what goes into the last norm of the fitted encoder and what comes out of the teacher's."""
+    """Against numpy's fit, from the input of the student's last norm and the teacher's output."""
     teacher, batch = toys.model(family), toys.batch(family)
     basis, real, kept = (
         hidden.shared_basis(teacher, [batch])[:, :NEW],
@@ -293,7 +294,7 @@ def test_fitted_norms_are_least_squares_lines(family):
         {},
     )
     student = hidden.start(teacher, NEW, "shared_basis", batches=[batch])
-    norm = getattr(student, encoder.family(student).body).encoder.layer[-1].output.LayerNorm
+    norm = student.base_model.encoder.layer[-1].output.LayerNorm
     hook = norm.register_forward_hook(lambda _, given, __: kept.update(given=given[0]))
     with torch.no_grad():
         states, wanted = (
@@ -315,7 +316,7 @@ def test_fitted_norms_are_least_squares_lines(family):
 @both
 def test_norms_fitted_to_their_own_teacher_stay_what_they_are(family):
     teacher, batch = toys.model(family), toys.batch(family)
-    copy = encoder.take(teacher)
+    copy = axes.take(teacher)
     hidden.fit_norms(copy, teacher, torch.eye(OLD), [batch])
     for (name, tensor), other in zip(copy.named_parameters(), teacher.parameters(), strict=True):
         assert torch.allclose(tensor, other, atol=1e-4), name

@@ -1,4 +1,4 @@
-"""Fewer layers: choices against hand-written lists, cuts against the teacher's own layers run by hand."""
+"""Fewer layers: choices against lists by hand, cuts against the teacher's own layers."""
 
 import copy
 import re
@@ -9,7 +9,7 @@ import toys
 from torch import nn
 
 from lib.errors import StudyError
-from lib.model import encoder, layers
+from lib.model import layers, sizes
 
 CHOICES = [
     (12, 6, "last_k", [6, 7, 8, 9, 10, 11]),
@@ -71,7 +71,7 @@ def test_a_cut_is_the_teacher_without_the_other_layers(family, layer_choice, kep
     before = toys.bits(teacher)
     student = layers.cut(teacher, kept, layer_choice)
     reference = copy.deepcopy(teacher)
-    stack = getattr(reference, encoder.FAMILIES[family].body).encoder
+    stack = reference.base_model.encoder
     stack.layer = nn.ModuleList(
         stack.layer[number] for number in layers.choose(4, kept, layer_choice)
     )
@@ -80,7 +80,7 @@ def test_a_cut_is_the_teacher_without_the_other_layers(family, layer_choice, kep
     )
     assert (
         student.config.num_hidden_layers == kept
-        and student.num_parameters() == encoder.count_parameters(student.config)
+        and student.num_parameters() == sizes.count_parameters(student.config)
     )
 
 

@@ -1,4 +1,4 @@
-"""Smaller vocabulary: counting against a naive loop, tokenizers that cut kept text as before, logits of the kept tokens."""
+"""Smaller vocabulary: counts against a naive loop, trimmed tokenizers, logits of kept tokens."""
 
 import copy
 import re
@@ -13,7 +13,7 @@ from tokenizers import models as pieces
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from lib.errors import StudyError
-from lib.model import encoder, vocabulary
+from lib.model import encoder, sizes, vocabulary
 
 pytestmark = pytest.mark.parametrize("family", toys.FAMILIES)
 COMMON = toys.sentences()[:12]  # what a trimmed vocabulary is chosen for
@@ -56,11 +56,11 @@ def covered(family, kept):
 
 @pytest.mark.parametrize("counting", ["count", "documents"])
 @pytest.mark.parametrize(
-    ("at_once", "remembered"), [(300, 5), (2**20, 2**20)]
+    ("at_once", "remembered"), [(7, 5), (2**14, 2**20)]
 )  # in parts, forgetting words; all at once
 def test_counting_against_a_naive_loop(family, counting, at_once, remembered, monkeypatch):
-    monkeypatch.setattr(vocabulary, "BATCH", at_once)
-    monkeypatch.setattr(vocabulary, "WORDS", remembered)
+    monkeypatch.setattr(vocabulary, "_PART", at_once)
+    monkeypatch.setattr(vocabulary, "_WORDS", remembered)
     tokenizer, expected = toys.tokenizer(family), Counter()
     texts = [f"{each} {each}" for each in toys.sentences()[:20]] + ODD
     for text in texts:
@@ -70,7 +70,7 @@ def test_counting_against_a_naive_loop(family, counting, at_once, remembered, mo
         texts, truncation=True, padding=True, max_length=4
     )  # such a call leaves its settings in the tokenizer
     counts = vocabulary.count(tokenizer, (text for text in texts), counting)
-    assert vocabulary._cuts_at_spaces(tokenizer)
+    assert vocabulary._splits_at_spaces(tokenizer)
     assert {
         number: count for number, count in enumerate(counts.tolist()) if count
     } == expected and len(counts) == len(tokenizer)
@@ -92,7 +92,7 @@ def test_single_characters(family):
 
 
 def test_single_characters_are_those_the_tokenizer_sees(family):
-    """A letter written as two characters is one for a tokenizer that composes them, and must stay then."""
+    """Two characters that the tokenizer composes into one letter: the letter must stay."""
     tokenizer = copy.deepcopy(toys.tokenizer(family))
     tokenizer.backend_tokenizer.normalizer = normalizers.NFC()
     found = tokenizer.convert_ids_to_tokens(
@@ -194,7 +194,7 @@ def test_logits_of_kept_tokens_stay_through_saving(family, tmp_path):
     small, new = encoder.load(tmp_path / "small")
     assert small.config.vocab_size == len(
         kept
-    ) and small.num_parameters() == encoder.count_parameters(small.config)
+    ) and small.num_parameters() == sizes.count_parameters(small.config)
     for text in covered(family, kept)[0]:
         expected = model(**old(text, return_tensors="pt")).logits[..., kept]
         assert torch.allclose(small(**new(text, return_tensors="pt")).logits, expected, atol=1e-5)
