@@ -32,53 +32,57 @@ def growth(size: str) -> dict:
     }
 
 
-def _growth_point(entry, rates, mixed) -> dict:
-    n, v, h, layers = (
-        entry[name] for name in ("tokens", "vocab_size", "hidden_size", "num_hidden_layers")
-    )
+def _growth_point(sizes: dict, rates: dict, mixed: bool) -> dict:
+    tokens, vocab_size, hidden_size, layers = sizes.values()
+    direct = losses.direct_is_cheaper(tokens, hidden_size, hidden_size, mixed)
+    layer = 2 * tokens * 12 * hidden_size**2 + 4 * tokens * 32 * hidden_size
+    passes = layer * layers + 3 * layer * (layers // 2)
+    loss = 8 * vocab_size * hidden_size * (tokens if direct else hidden_size)
+    fast = rates[torch.bfloat16 if mixed else torch.float32]
+    return {
+        "seconds": measuring.median(_step(sizes, direct), cases.REPEATS),
+        "ideal_seconds": passes / fast + loss / (fast if direct else rates[torch.float32]),
+        "gflop": (passes + loss) / 1e9,
+        "gram_form": not direct,
+    }
+
+
+def _step(sizes: dict, direct: bool):
+    """A function that makes one distillation step of models of these sizes."""
     config = AutoConfig.for_model(
         "bert",
-        vocab_size=v,
-        hidden_size=h,
-        num_hidden_layers=layers,
+        **{name: size for name, size in sizes.items() if name != "tokens"},
         num_attention_heads=12,
-        intermediate_size=4 * h,
+        intermediate_size=4 * sizes["hidden_size"],
         max_position_embeddings=64,
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
     )
-    place = device.device()
-    whole = encoder.new(config, 1).to(place)
-    small = encoder.take(whole.cpu(), layers=range(layers // 2)).to(place).train()
-    whole.to(place).requires_grad_(False)
-    device.choose_attention(small, "auto", 64)
-    ids = torch.randint(5, v, (n // 32, 32), device=place)
+    teacher = encoder.new(config, 1)
+    student = encoder.take(teacher, layers=range(sizes["num_hidden_layers"] // 2))
+    teacher.to(device.device()).requires_grad_(False)
+    student.to(device.device()).train()
+    device.choose_attention(student, "auto", 64)
+    ids = torch.randint(5, sizes["vocab_size"], (sizes["tokens"] // 32, 32), device=teacher.device)
     batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
-    direct = losses.direct_is_cheaper(n, h, h, mixed)
-    form = losses.logit_mse_direct if direct else losses.logit_mse
-    gram = None if direct else encoder.readout(whole)[0].T @ encoder.readout(whole)[0]
+    weight = encoder.readout(teacher)[0]
+    form, gram = losses.logit_mse_direct, ()
+    if not direct:
+        form, gram = losses.logit_mse, (weight.T @ weight,)
+
+    def states(model):
+        return encoder.transform(model, encoder.hidden_states(model, batch)).flatten(0, 1)
 
     def step():
         with device.autocast(config):
             with torch.inference_mode():
-                taught = encoder.transform(whole, encoder.hidden_states(whole, batch)).flatten(0, 1)
-            given = encoder.transform(small, encoder.hidden_states(small, batch)).flatten(0, 1)
-            extra = () if direct else (gram,)
-            loss = form(given, taught, encoder.readout(small), encoder.readout(whole), *extra)
+                taught = states(teacher)
+            readouts = encoder.readout(student), encoder.readout(teacher)
+            loss = form(states(student), taught, *readouts, *gram)
         loss.backward()
-        small.zero_grad()
+        student.zero_grad()
 
-    layer = 2 * n * 12 * h * h + 4 * n * 32 * h
-    passes = layer * layers + 3 * layer * (layers // 2)
-    loss = 8 * n * v * h if direct else 8 * v * h * h
-    fast = rates[torch.bfloat16 if mixed else torch.float32]
-    ideal = passes / fast + loss / (fast if direct else rates[torch.float32])
-    return {
-        "seconds": measuring.median(step, cases.REPEATS),
-        "ideal_seconds": ideal,
-        "gflop": (passes + loss) / 1e9,
-        "gram_form": not direct,
-    }
+    return step
 
 
 def _rate(kind, width: int) -> float:

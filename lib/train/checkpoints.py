@@ -58,8 +58,9 @@ def load_state(checkpoint: Path, adam: torch.optim.Optimizer) -> None:
     """Put the state of the optimizer and of the random numbers back to where they were."""
     tensors, state = load_file(checkpoint / _STATE), {}
     torch.set_rng_state(tensors.pop("random.cpu"))
-    if "random.cuda" in tensors:
-        torch.cuda.set_rng_state(tensors.pop("random.cuda"))
+    of_cuda = tensors.pop("random.cuda", None)
+    if of_cuda is not None and torch.cuda.is_available():
+        torch.cuda.set_rng_state(of_cuda)
     for key, tensor in tensors.items():
         number, name = key.split(".")
         state.setdefault(int(number), {})[name] = tensor

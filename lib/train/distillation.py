@@ -71,7 +71,7 @@ def distil(
     folder: Path,
     name: str = "distil",
 ) -> dict:
-    """Train `student` in place to give the teacher's logits; returns what `trainer.fit` does.
+    """Train `student` in place to give the teacher's logits; returns the same as `trainer.fit`.
 
     The learning curve holds mlm_loss and distillation_loss apart.
     Raises StudyError if the vocabularies differ.

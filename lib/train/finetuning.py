@@ -1,12 +1,12 @@
 """Fine-tuning of a task model, with adapters or as a whole (step 5).
 
-The epoch with the best dev score is kept and scored on the test split. The seed decides the weights
-of the head and of the adapters, the order of the data, and dropout. Nothing is written: a fine-tuning
-that is killed starts again, it is short.
+The epoch with the best dev score is kept and scored on the test split. The seed decides the
+weights of the head and of the adapters, the order of the data, and dropout. Nothing is written: a
+fine-tuning that is killed starts again, because it is short.
 
-Differences from the authors' scripts: batches are padded to their longest example, not to 256; the
-best epoch has the best score, not the lowest loss, for topic and sentiment too (the scripts keep the
-last epoch); the seed is given.
+Differences from the authors' scripts: batches are padded to their longest example, not to 256. The
+best epoch has the best score, not the lowest loss, for topic and sentiment too, where the scripts
+keep the last epoch. The seed is given.
 """
 
 import functools
@@ -36,9 +36,10 @@ def finetune_task(
 ) -> dict:
     """Return the test scores of the best epoch (0 to 1); the model holds that epoch's weights.
 
-    Keys: `scores` and `dev_scores` (of `metrics.score`), `best_epoch` (from 1), `history` (for each
-    epoch `epoch`, `train_loss` in nats, `dev_score`), `seconds` of each epoch, `trainable_parameters`,
-    and `gold` and `predictions` of the test split. Words lost by truncation count as wrong.
+    Keys: `scores` and `dev_scores` (of `metrics.score`), `best_epoch` (from 1), `history` (for
+    each epoch `epoch`, `train_loss` in nats, `dev_score`), `seconds` of each epoch,
+    `trainable_parameters`, and `gold` and `predictions` of the test split. Words lost by truncation
+    count as wrong.
 
     model: a task model of `encoder.with_task_head`, with adapters or without; its weights with
         requires_grad train. Head and adapters are drawn anew from the seed.

@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 CHUNK = 512  # positions whose logits `logit_kl` holds at once
 # Logits that `logit_mse_direct` holds at once: on a CPU they stay in its cache.
 LOGITS = {"cpu": 2**21}
-LOGITS_ELSEWHERE = 2**26
+_LOGITS_ELSEWHERE = 2**26
 # Speed of matrix products in bfloat16 against float32; 4 to 6.5 on a CPU with AVX512-BF16.
 BFLOAT16_GAIN = 4
 
@@ -32,8 +32,8 @@ def logit_mse(student, teacher, student_readout, teacher_readout, teacher_gram=N
 def logit_mse_direct(student, teacher, student_readout, teacher_readout):
     """The same number from the logits, a part of the vocabulary at a time.
 
-    It has the precision of autocast. In bfloat16 the gap is rounded and not the logits, because both
-    products go into one sum.
+    It has the precision of autocast. In bfloat16 the gap is rounded and not the logits, because
+    both products go into one sum.
     """
     return _Direct.apply(student, *student_readout, teacher, *teacher_readout)
 
@@ -50,7 +50,7 @@ def direct_is_cheaper(positions: int, student_size: int, teacher_size: int, bflo
 
 
 def logit_kl(student, teacher, student_readout, teacher_readout, temperature: float):
-    """temperature^2 * KL(teacher || student) of the softened distributions in nats, mean of positions.
+    """temperature^2 * KL(teacher || student) in nats of the softened distributions, mean over N.
 
     Logits live for one chunk of positions; the backward pass computes them again.
     """
@@ -123,7 +123,7 @@ class _Direct(torch.autograd.Function):
             torch.promote_types(zs.dtype, torch.float32),
         )
         low = torch.get_autocast_dtype(place) if mixed else exact
-        part = max(1, LOGITS.get(place, LOGITS_ELSEWHERE) // max(1, len(zs)))
+        part = max(1, LOGITS.get(place, _LOGITS_ELSEWHERE) // max(1, len(zs)))
         ctx.kinds = [tensor.dtype for tensor in (zs, ws, bs)]
         ctx.slopes = [
             torch.zeros_like(tensor, dtype=exact) if wanted else None

@@ -16,7 +16,7 @@ def train(
     folder: Path,
     name: str = "mlm",
 ) -> dict:
-    """Train all weights of `model` in place on the MLM loss; returns the result of `trainer.fit`."""
+    """Train all weights of `model` in place on the MLM loss; returns the same as `trainer.fit`."""
 
     def loss(model, batch):
         return {"loss": mlm.mlm_loss(model, batch)}

@@ -62,8 +62,8 @@ def new_teacher(sentences: list[str], configuration: dict, seed: int):
 def narrowed(model, tokenizer, entry: dict, sentences: list[str], max_length: int, seed: int):
     """The model cut to the sizes that an entry of params/models.yaml names; without them, as it is.
 
-    A smaller `intermediate_size` or `hidden_size` is cut by importance and by the shared basis on a
-    thousand of the sentences, each of at most `max_length` tokens; fewer layers by stride.
+    A smaller `intermediate_size` is cut by importance and a smaller `hidden_size` by the shared
+    basis, on a thousand of the sentences of at most `max_length` tokens; fewer layers by stride.
     Raises StudyError for sizes that cannot be cut.
     """
     config = model.config
@@ -106,7 +106,7 @@ def published_adaptation(entry: dict, language: str):
 
 
 def _check(configuration: dict) -> None:
-    """StudyError for a mistake that the library would ignore, or report in a way hard to understand."""
+    """StudyError for a mistake that the library would ignore or report badly."""
     check_choice(configuration.get("model_type"), encoder.FAMILIES, f"{_SAY}: model_type")
     known = AutoConfig.for_model(configuration["model_type"]).to_dict()
     for key in configuration:

@@ -52,8 +52,9 @@ class Optimizer:
         return self.peak * max(0.0, (self.steps - step) / max(1, self.steps - self.warmup))
 
     def update(self, step: int, loss: Callable, batches: list[dict]) -> tuple[list, torch.Tensor]:
-        """Make a step on the mean of `loss(batch)`; returns (each batch's part of the mean, the norm
-        of the gradient before clipping).
+        """Make a step on the mean of `loss(batch)`.
+
+        Returns each batch's share of the mean, and the norm of the gradient before clipping.
         """
         shares = []
         for batch in batches:
