@@ -25,13 +25,9 @@ def text(record: dict, steps: list[dict], task_records: list[dict] = ()) -> str:
     each step from the teacher to this model. `task_records` are records of runs that scored it.
     """
     code, model = record["language"], record["model"]
-    head = _HEADER.format(
-        code=code or "multilingual",
-        name=facts.fact("languages", code)["name"] if code else "multilingual",
-        label=steps[-1]["label"],
-        percent=100 * model["compression_rate"],
-        **{"id": record["id"]} | {k: model[k] for k in ("parameters", "teacher_parameters")},
-    )
+    names = {"name": facts.fact("languages", code)["name"] if code else "multilingual"}
+    names |= {"code": code or "multilingual", "label": steps[-1]["label"], "id": record["id"]}
+    head = _HEADER.format_map(model | names | {"percent": 100 * model["compression_rate"]})
     chain = [(step["label"], f"`{step['id']}`", _pairs(step["settings"])) for step in steps]
     parts = [
         head,
@@ -43,8 +39,8 @@ def text(record: dict, steps: list[dict], task_records: list[dict] = ()) -> str:
         "\n".join(f"- {key}: {value:.4g}" for key, value in record["scores"].items()),
     ]
     if task_records:
-        names = ("task", "language", "seed", "trained", "scores on test")
-        parts.append(_table(names, sorted(map(_task_row, task_records))))
+        columns = ("task", "language", "seed", "trained", "scores on test")
+        parts.append(_table(columns, sorted(map(_task_row, task_records))))
     return "\n\n".join([*parts, _END])
 
 

@@ -64,8 +64,8 @@ def distil(
     student,
     teacher,
     tokenizer,
-    train_sentences: list[str],
-    dev_sentences: list[str],
+    train,
+    dev,
     settings: dict,
     seed: int,
     folder: Path,
@@ -83,6 +83,4 @@ def distil(
             "tokens: trim both or none"
         )
     loss = DistillationLoss(teacher, settings)
-    return trainer.fit(
-        student, loss, tokenizer, train_sentences, dev_sentences, settings, seed, folder, name
-    )
+    return trainer.fit(student, loss, tokenizer, train, dev, settings, seed, folder, name)

@@ -111,14 +111,12 @@ def collate(items: list[dict], pad_token_id: int) -> dict[str, torch.Tensor]:
         rows = [torch.tensor(item[name]) for item in items]
         return pad_sequence(rows, batch_first=True, padding_value=value)
 
-    of_tokens = isinstance(items[0]["labels"], Sequence)
-    return {
-        "input_ids": column("input_ids", pad_token_id),
-        "attention_mask": column("attention_mask", 0),
-        "labels": column("labels", tasks.IGNORED)
-        if of_tokens
-        else torch.tensor([item["labels"] for item in items]),
-    }
+    if isinstance(items[0]["labels"], Sequence):
+        labels = column("labels", tasks.IGNORED)
+    else:
+        labels = torch.tensor([item["labels"] for item in items])
+    ids, attention = column("input_ids", pad_token_id), column("attention_mask", 0)
+    return {"input_ids": ids, "attention_mask": attention, "labels": labels}
 
 
 class _Finetuning:
@@ -126,12 +124,8 @@ class _Finetuning:
 
     def __init__(self, model, task, tokenizer, settings, seed):
         self.model, self.task, self.tokenizer, self.settings = model, task, tokenizer, settings
-        self.encoded = {
-            split: tasks.encode(
-                task, split, tokenizer, settings["max_length"], settings["first_subword"]
-            )
-            for split in tasks.PARTS
-        }
+        how = tokenizer, settings["max_length"], settings["first_subword"]
+        self.encoded = {split: tasks.encode(task, split, *how) for split in tasks.PARTS}
         self.history, self.seconds, self.done = [], [], 0
         self.best_epoch, self.best_scores, self.best_weights = 0, None, []
         draw_task_weights(model, seed)
@@ -140,10 +134,8 @@ class _Finetuning:
         self.steps = min(every, settings["max_steps"] or every)
         width = model.config.hidden_size
         rate = settings["learning_rate"] * (settings.get("base_width") or width) / width
-        warmup = int(settings["warmup"] * self.steps)
-        self.optimizer = trainer.Optimizer(
-            model, rate, settings["weight_decay"], self.steps, warmup
-        )
+        warmup, decay = int(settings["warmup"] * self.steps), settings["weight_decay"]
+        self.optimizer = trainer.Optimizer(model, rate, decay, self.steps, warmup)
         self.began = self.noticed = time.monotonic()
 
     def run(self) -> None:

@@ -35,13 +35,9 @@ class Optimizer:
             [weight for weight in self.weights if (weight.dim() > 1) is matrix]
             for matrix in (True, False)
         )
-        self.adam = torch.optim.AdamW(
-            [
-                {"params": matrices, "weight_decay": weight_decay},
-                {"params": vectors, "weight_decay": 0.0},
-            ],
-            fused=True,
-        )
+        decay, none = {"weight_decay": weight_decay}, {"weight_decay": 0.0}
+        groups = [{"params": matrices} | decay, {"params": vectors} | none]
+        self.adam = torch.optim.AdamW(groups, fused=True)
         self.peak, self.steps, self.warmup = learning_rate, steps, warmup
         self.max_norm = facts.facts("training")["max_grad_norm"]
 
@@ -87,17 +83,9 @@ def on_device(batch: dict) -> dict:
 
 
 def fit(
-    model,
-    loss: Callable,
-    tokenizer,
-    train: list[str],
-    dev: list[str],
-    settings: dict,
-    seed: int,
-    folder: Path,
-    name: str,
+    model, loss, tokenizer, train, dev, settings: dict, seed: int, folder: Path, name: str
 ) -> dict:
-    """Train `model` in place and leave it with the weights of the lowest MLM loss on dev.
+    """Train `model` on sentences in place; it keeps the weights of the lowest MLM loss on dev.
 
     Returns {"history": the learning curve, "seconds": the time of each of its points}.
     `loss(model, batch)` returns {"loss": scalar to minimise, further terms to log}. Killed and
@@ -125,18 +113,12 @@ class _Training:
         self.encoded = batches.encode(train, tokenizer, length)
         encoded_dev = batches.encode(dev, tokenizer, length)
         self.dev = batches.masked_batches(encoded_dev, tokenizer, 64, 0)
-        self.masker = batches.Masker(
-            tokenizer, seed, length if settings.get("all_positions") else 0
-        )
+        pad_to = length if settings.get("all_positions") else 0
+        self.masker = batches.Masker(tokenizer, seed, pad_to)
         self.seed, self.interval = seed, max(1, self.steps // fixed["evaluations"])
         prepare(model, settings["precision"], length, seed)
-        self.optimizer = Optimizer(
-            model,
-            settings["learning_rate"],
-            fixed["weight_decay"],
-            self.steps,
-            int(fixed["warmup"] * self.steps),
-        )
+        warmup, decay = int(fixed["warmup"] * self.steps), fixed["weight_decay"]
+        self.optimizer = Optimizer(model, settings["learning_rate"], decay, self.steps, warmup)
         self.progress = Progress(name, self.steps, model.config.vocab_size, self.folder)
 
     def run(self) -> None:
