@@ -1,10 +1,8 @@
-"""python -m benchmarks [--size toy] [--only NAME] [--folder FOLDER]: run every case in a process of its own, write one record.
+"""`python -m benchmarks`: run every case in a process of its own and write one record.
 
-The record is written anew after every case, so a kill loses one case. `--only` runs the cases whose name begins so and puts them in place
-of those in the record there is.
+The record is written anew after every case, so that a kill loses one case.
 """
 
-import argparse
 import json
 import os
 import platform
@@ -21,84 +19,58 @@ FAMILIES = ("bert", "xlm-roberta")
 
 
 def plan(size: str, threads: int) -> dict:
-    """Name -> (function of benchmarks.cases, its arguments)."""
-    found = {}
+    """Name -> (function of benchmarks.cases or benchmarks.growth, its arguments)."""
+    cases = {}
     for family in FAMILIES:
-        given = {"family": family, "size": size}
-        found[f"{family} equality"] = ("equality", given)
-        found[f"{family} trimming"] = ("trimming", given)
+        toy = {"family": family, "size": size}
+        ours = f"{family} distil ours"
+        cases[f"{family} equality"] = ("equality", toy)
+        cases[f"{family} trimming"] = ("trimming", toy)
         for text in ("sentences", "full"):
-            found[f"{family} distil paper {text}"] = ("distil_paper", given | {"text": text})
-            found[f"{family} distil ours {text}"] = ("distil_ours", given | {"text": text})
-        found[f"{family} distil ours sentences trimmed first"] = (
-            "distil_ours",
-            given | {"text": "sentences", "trim_first": True},
-        )
-        found[f"{family} distil ours sentences float32"] = (
-            "distil_ours",
-            given | {"text": "sentences", "precision": "float32"},
-        )
-    found["bert importance"] = ("importance_both", {"family": "bert", "size": size})
-    found["bert perplexity"] = ("perplexity_both", {"family": "bert", "size": size})
+            cases[f"{family} distil paper {text}"] = ("distil_paper", toy | {"text": text})
+            cases[f"{ours} {text}"] = ("distil_ours", toy | {"text": text})
+        sentences = toy | {"text": "sentences"}
+        cases[f"{ours} sentences trimmed first"] = ("distil_ours", sentences | {"trim_first": True})
+        cases[f"{ours} sentences float32"] = ("distil_ours", sentences | {"precision": "float32"})
+    bert = {"family": "bert", "size": size}
+    cases["bert importance"] = ("importance_both", bert)
+    cases["bert perplexity"] = ("perplexity_both", bert)
     for step in range(5):
         for number in sorted({1, threads}):
-            found[f"bert inference {step} {number}"] = (
-                "inference",
-                {"family": "bert", "size": size, "step": step, "threads": number},
-            )
-    found["growth"] = ("growth", {"size": size})
-    return found
+            arguments = bert | {"step": step, "threads": number}
+            cases[f"bert inference {step} {number}"] = ("inference", arguments)
+    cases["growth"] = ("growth", {"size": size})
+    return cases
 
 
 def main() -> None:
-    """Run the benchmark, or one case of it when called as `case`."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--size", choices=("full", "toy"), default="full")
-    parser.add_argument("--only", default="", help="cases whose name begins so")
-    parser.add_argument("--folder", type=Path, default=files.RESULTS / "benchmark")
-    parser.add_argument("--case", help="used by the benchmark itself")
-    asked = parser.parse_args()
-    if asked.case:
-        return _case(json.loads(asked.case))
+    """Run the benchmark, or one case of it when called with a case."""
+    if len(sys.argv) > 1:
+        return _case(*json.loads(sys.argv[1]))
     from benchmarks import inputs
 
-    threads, kind = int(os.environ.get("BENCH_THREADS") or os.cpu_count()), device.device().type
-    file, began = asked.folder / f"{kind}.json", time.monotonic()
+    threads, kind, began = os.cpu_count(), device.device().type, time.monotonic()
+    file, results = files.RESULTS / "benchmark" / f"{kind}.json", {}
     about = {
-        "size": asked.size,
+        "size": "full",
         "device": _name(kind),
         "threads": threads,
         "inputs": inputs.where_from(),
     }
-    former = (
-        json.loads(file.read_text(encoding="utf-8"))
-        if asked.only and file.exists()
-        else about | {"results": {}, "minutes": 0}
-    )
-    if any(former[key] != value for key, value in about.items()):
-        sys.exit(
-            f"{file} was measured elsewhere or on other text; run the whole benchmark, without --only"
-        )
-    results = former["results"]
-    for name, (function, given) in plan(asked.size, threads).items():
-        if name.startswith(asked.only):
-            results[name] = _run(function, given, threads)
-            spent = time.monotonic() - began
-            print(f"{spent:6.0f} s  {name}: {json.dumps(results[name])[:300]}", flush=True)
-            minutes = round(former["minutes"] + spent / 60, 1)
-            files.write_json(
-                file,
-                about
-                | {"results": results, "minutes": minutes, "environment": records.environment()},
-            )
+    for name, (function, arguments) in plan("full", threads).items():
+        results[name] = _run(function, arguments, threads)
+        minutes = round((time.monotonic() - began) / 60, 1)
+        print(f"{minutes:6.1f} min  {name}: {json.dumps(results[name])[:300]}", flush=True)
+        record = about | {"results": results, "minutes": minutes}
+        files.write_json(file, record | {"environment": records.environment()})
     print(f"written: {file.name}")
 
 
-def _run(function: str, given: dict, threads: int) -> dict:
-    """What the case gives, or why it gave nothing."""
-    count = str(given.get("threads", threads))
+def _run(function: str, arguments: dict, threads: int) -> dict:
+    """The result of a case, or the reason why there is none."""
+    count = str(arguments.get("threads", threads))
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks", "--case", json.dumps([function, given])],
+        [sys.executable, "-m", "benchmarks", json.dumps([function, arguments])],
         capture_output=True,
         text=True,
         cwd=files.ROOT,
@@ -111,16 +83,15 @@ def _run(function: str, given: dict, threads: int) -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def _case(asked: list) -> None:
-    from benchmarks import cases, inputs
+def _case(function: str, arguments: dict) -> None:
+    from benchmarks import cases, growth, inputs
 
-    function, given = asked
-    if given.get("family") and inputs.tokenizer(given["family"], given["size"]) is None:
-        result = {
-            "skipped": "mBERT's vocabulary is not in the data root (tokenizers/mbert-cased-vocab.txt)"
-        }
+    family, size = arguments.get("family"), arguments["size"]
+    if family and inputs.tokenizer(family, size) is None:
+        missing = "mBERT's vocabulary is not in the data root (tokenizers/mbert-cased-vocab.txt)"
+        result = {"skipped": missing}
     else:
-        result = getattr(cases, function)(**given)
+        result = getattr(growth if function == "growth" else cases, function)(**arguments)
     print(json.dumps(result))
 
 
@@ -130,15 +101,8 @@ def _name(kind: str) -> str:
 
         return torch.cuda.get_device_name()
     file = Path("/proc/cpuinfo")
-    names = (
-        [
-            line.split(":")[1].strip()
-            for line in file.read_text().splitlines()
-            if line.startswith("model name")
-        ]
-        if file.exists()
-        else []
-    )
+    lines = file.read_text().splitlines() if file.exists() else []
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
 
 

@@ -1,4 +1,4 @@
-"""What the cases work on: models of the real dimensions with random weights, vocabularies, text of real lengths."""
+"""Inputs of the cases: models of the real sizes with random weights, vocabularies, text."""
 
 import lzma
 import os
@@ -14,7 +14,7 @@ from lib.data import batches as masked
 from lib.data import corpora
 from lib.facts import Source
 from lib.model import encoder, ffn, hidden, layers, vocabulary
-from lib.train import pretraining
+from lib.train import tokenizers
 
 SIZES = {  # mBERT's and XLM-R's dimensions; toy is for the tests
     "full": {
@@ -49,7 +49,7 @@ ROOT = Path(os.environ.get("STUDY_DATA_ROOT") or files.ROOT.parent / "shared" / 
 
 @cache
 def text() -> tuple[str, ...]:
-    """Maltese sentences and short paragraphs: those of the data root, or the sample's where there are none."""
+    """Maltese sentences and short paragraphs of the data root, or else of the sample."""
     file = ROOT / "corpora" / "mlt.txt.xz"
     if file.exists():
         with lzma.open(file, "rt", encoding="utf-8") as lines:
@@ -70,9 +70,9 @@ def where_from() -> dict:
 
 
 def tokenizer(family: str, size: str):
-    """mBERT's own tokenizer; for XLM-R one with as many pieces, made of the words of the text and their parts. None if not there."""
+    """mBERT's own tokenizer, None if it is not there; for XLM-R one of as many parts of words."""
     if size == "toy":
-        return pretraining.train_tokenizer(list(text()[:400]), family, SIZES[size][family])
+        return tokenizers.train_tokenizer(list(text()[:400]), family, SIZES[size][family])
     if family == "bert":
         options = {"do_lower_case": False, "strip_accents": False, "model_max_length": 512}
         return (
@@ -90,13 +90,13 @@ def tokenizer(family: str, size: str):
             }
         )
     found |= dict.fromkeys(set("".join(found)), 1)
-    pieces = [
-        piece
-        for piece, _ in found.most_common(SIZES[size][family] - 5)
-        if not piece.startswith("<")
+    tokens = [
+        token
+        for token, _ in found.most_common(SIZES[size][family] - 5)
+        if not token.startswith("<")
     ]
-    pieces += [f"▁x{number}" for number in range(SIZES[size][family] - 5 - len(pieces))]
-    scores = [(piece, -3.0 - place / 20_000) for place, piece in enumerate(pieces)]
+    tokens += [f"▁x{number}" for number in range(SIZES[size][family] - 5 - len(tokens))]
+    scores = [(token, -3.0 - place / 20_000) for place, token in enumerate(tokens)]
     return XLMRobertaTokenizer(
         vocab=[
             ("<s>", 0.0),
@@ -135,7 +135,7 @@ def student(whole, size: str):
 
 
 def trimmed(own, size: str):
-    """kept_ids of the most frequent pieces of the text."""
+    """kept_ids of the most frequent tokens of the text."""
     counts = vocabulary.count(own, text()[:20_000], "documents")
     always = vocabulary.single_characters(own, text()[:20_000])
     return vocabulary.choose(counts, own, max(SIZES[size]["kept"], len(always)), always)
@@ -159,13 +159,13 @@ def steps(whole, own, size: str):
 def batches(
     own, size: str, rows: int, full: bool = False, whole: bool = False, count: int = 4
 ) -> list[dict]:
-    """Masked batches. full: texts of the greatest length (sentences joined); whole: padded to it, as the authors do."""
+    """Masked batches. full: texts of the full length; whole: padded to it, as the authors do."""
     length = SIZES[size]["length"]
     lines = list(text()[: rows * count * (40 if full else 1)])
     if full:
         lines = [" ".join(lines[begin : begin + 40]) for begin in range(0, len(lines), 40)]
     encoded = masked.encode(lines, own, length)
-    order = batches.schedule([len(ids) for ids in encoded], count, rows, 1)
+    order = masked.schedule([len(ids) for ids in encoded], count, rows, 1)
     masker = masked.Masker(own, 1, length if whole else 0)
     return [
         masker(

@@ -1,7 +1,9 @@
-"""The paper's procedure, as its authors' scripts do it, in our words: everything padded to 512 tokens, batches of 4 with 2 accumulated,
-float32, all logits of student and teacher; one forward pass with all logits a hidden token; tokens counted document by document.
+"""The paper's procedure, as its authors' scripts do it, in our words.
 
-Nothing here is made slower than the scripts: teacher without gradients, the library's fused attention and optimizer.
+Everything is padded to 512 tokens, in batches of 4 with 2 accumulated, in float32, with all logits
+of student and teacher. Pseudo-perplexity takes one forward pass with all logits a hidden token.
+Tokens are counted document by document. Nothing here is slower than the scripts: the teacher has no
+gradients, attention and optimizer are the library's fused ones.
 """
 
 import math
@@ -12,7 +14,7 @@ from torch import nn
 
 
 def losses(student, teacher, batch: dict, weight: float = 0.5) -> torch.Tensor:
-    """The distillation loss of one batch: MLM loss and mean squared gap of all logits, padding too."""
+    """The distillation loss of one batch: MLM loss and squared gap of all logits, padding too."""
     guessed = student(**batch)
     with torch.no_grad():
         taught = teacher(
@@ -22,7 +24,7 @@ def losses(student, teacher, batch: dict, weight: float = 0.5) -> torch.Tensor:
 
 
 def importance(model, batches: list[dict]) -> torch.Tensor:
-    """Importance of each neuron (L, F): all gradients of the loss over all logits, one backward pass a batch."""
+    """Importance of each neuron (L, F): all gradients of the loss over all logits."""
     total = 0
     for batch in batches:
         model.zero_grad()
@@ -39,7 +41,7 @@ def importance(model, batches: list[dict]) -> torch.Tensor:
 
 @torch.no_grad()
 def pseudo_perplexity(model, own, sentences: list[str]) -> float:
-    """exp of the mean negative log-likelihood per token, each token hidden in a forward pass of its own."""
+    """exp of the mean negative log-likelihood per token, with one forward pass a token."""
     total, count = 0.0, 0
     for sentence in sentences:
         ids = own(sentence, return_tensors="pt")["input_ids"].to(model.device)

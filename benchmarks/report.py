@@ -11,6 +11,13 @@ from lib.report import plots
 
 NOT_RUN = "not run"
 NAMES = {"bert": "mBERT", "xlm-roberta": "XLM-R"}
+SIZES = {
+    "tokens": "tokens a step",
+    "vocab_size": "vocabulary",
+    "hidden_size": "hidden size",
+    "num_hidden_layers": "layers of the teacher",
+}
+SVG = {"svg.hashsalt": "lib.plots", "svg.fonttype": "path"}
 TEXTS = {"sentences": "sentences", "full": "texts of 512 tokens"}
 
 
@@ -24,10 +31,10 @@ def read(folder: Path) -> dict:
 
 def machine(record: dict) -> str:
     """One line about where and on what a record was made."""
-    given = record["inputs"]
+    inputs, torch = record["inputs"], record["environment"]["torch"]
     return (
-        f"{record['device']}, {record['threads']} threads, torch {record['environment']['torch']}; text: {given['text']}; "
-        f"mBERT's vocabulary: {given['mbert_vocabulary']}; {record['minutes']} minutes"
+        f"{record['device']}, {record['threads']} threads, torch {torch}; text: {inputs['text']}; "
+        f"mBERT's vocabulary: {inputs['mbert_vocabulary']}; {record['minutes']} minutes"
     )
 
 
@@ -43,39 +50,21 @@ def equality(found: dict) -> str:
     """Markdown table of the greatest relative difference between both procedures."""
     rows = []
     for device, record in found.items():
+        results = record["results"]
+        lines = []
         for family, name in NAMES.items():
-            results = record["results"]
-            rows += [
-                (
-                    device,
-                    f"{name}: losses of one batch",
-                    _number(results, f"{family} equality", "greatest_relative_difference"),
-                ),
-                *(
-                    (
-                        device,
-                        f"{name}: counted tokens, {counting}",
-                        "equal"
-                        if _at(results, f"{family} trimming", counting, "equal")
-                        else NOT_RUN,
-                    )
-                    for counting in ("count", "documents")
-                ),
-            ]
-        rows.append(
-            (
-                device,
-                "mBERT: importance of neurons",
-                _number(results, "bert importance", "relative_difference"),
-            )
-        )
-        rows.append(
-            (
-                device,
-                "mBERT: pseudo-perplexity",
-                _number(results, "bert perplexity", "relative_difference"),
-            )
-        )
+            losses = _number(results, f"{family} equality", "greatest_relative_difference")
+            lines.append((f"{name}: losses of one batch", losses))
+            for counting in ("count", "documents"):
+                equal = _at(results, f"{family} trimming", counting, "equal")
+                lines.append((f"{name}: counted tokens, {counting}", "equal" if equal else NOT_RUN))
+        for case, said in (
+            ("importance", "importance of neurons"),
+            ("perplexity", "pseudo-perplexity"),
+        ):
+            difference = _number(results, f"bert {case}", "relative_difference")
+            lines.append((f"mBERT: {said}", difference))
+        rows += [(device, *line) for line in lines]
     return _markdown(("on", "what", "difference"), rows or [("cpu", "everything", NOT_RUN)])
 
 
@@ -109,138 +98,77 @@ def inference(found: dict) -> str:
 
 
 def growth(record: dict | None) -> Figure | None:
-    """Figure of seconds a step against tokens, vocabulary, hidden size and layers, with the ideal; None without a record."""
+    """Figure of seconds a step against each size, with the ideal; None without a record."""
     points = _at((record or {}).get("results", {}), "growth", "points")
     if not points:
         return None
-    names = {
-        "tokens": "tokens a step",
-        "vocab_size": "vocabulary",
-        "hidden_size": "hidden size",
-        "num_hidden_layers": "layers of the teacher",
-    }
-    with matplotlib.rc_context(
-        {
-            "font.size": 9,
-            "svg.hashsalt": "lib.plots",
-            "svg.fonttype": "path",
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "figure.dpi": 110,
-        }
-    ):
+    look = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
+    with matplotlib.rc_context(SVG | look | {"figure.dpi": 110}):
         figure, panels = pyplot.subplots(1, 4, figsize=(10, 2.9), sharey=True, layout="constrained")
-        for axes, (axis, name) in zip(panels, names.items(), strict=True):
-            some = [each for each in points if each["axis"] == axis]
-            values = [each["value"] for each in some]
-            axes.plot(
-                values,
-                [each["seconds"] for each in some],
-                marker="o",
-                color=plots.COLOURS[0],
-                label="measured",
-            )
-            axes.plot(
-                values,
-                [each["ideal_seconds"] for each in some],
-                marker="s",
-                linestyle="--",
-                color=plots.COLOURS[1],
-                label="ideal",
-            )
-            gram = [each for each in some if each["gram_form"]]
-            axes.plot(
-                [each["value"] for each in gram],
-                [each["seconds"] for each in gram],
-                "o",
-                markersize=10,
-                fillstyle="none",
-                color="black",
-                label="Gram form",
-            )
-            axes.set(xscale="log", yscale="log", xlabel=name)
-            axes.set_xticks(values, [f"{value:,}" for value in values])
-            axes.minorticks_off()
+        for axes, (axis, name) in zip(panels, SIZES.items(), strict=True):
+            _panel(axes, [point for point in points if point["axis"] == axis])
+            axes.set_xlabel(name)
         panels[0].set_ylabel("seconds a step")
         panels[0].legend(frameon=False)
         pyplot.close(figure)
     return figure
 
 
+def _panel(axes, points: list[dict]) -> None:
+    values = [point["value"] for point in points]
+    for number, (key, style) in enumerate(
+        {"seconds": ("o", "-", "measured"), "ideal_seconds": ("s", "--", "ideal")}.items()
+    ):
+        marker, line, label = style
+        seconds = [point[key] for point in points]
+        look = {"marker": marker, "linestyle": line, "color": plots.COLOURS[number]}
+        axes.plot(values, seconds, label=label, **look)
+    gram = [(point["value"], point["seconds"]) for point in points if point["gram_form"]]
+    look = {"markersize": 10, "fillstyle": "none", "color": "black", "label": "Gram form"}
+    axes.plot(*(zip(*gram, strict=True) if gram else ([], [])), "o", **look)
+    axes.set(xscale="log", yscale="log")
+    axes.set_xticks(values, [f"{value:,}" for value in values])
+    axes.minorticks_off()
+
+
 def save(figure: Figure, file: Path) -> None:
     """Write the figure as SVG, the same bytes for the same record."""
-    with matplotlib.rc_context({"svg.hashsalt": "lib.plots", "svg.fonttype": "path"}):
+    with matplotlib.rc_context(SVG):
         figure.savefig(file, format="svg", metadata={"Date": None})
 
 
 def _rows(results: dict):
+    speed, memory = "real_tokens_per_second", "peak_gib"
     for family, name in NAMES.items():
-        for text, said in TEXTS.items():
-            theirs, ours = f"{family} distil paper {text}", f"{family} distil ours {text}"
-            yield _pair(
-                results,
-                f"{name}, distillation, {said}: real tokens/s",
-                (theirs, "real_tokens_per_second"),
-                (ours, "real_tokens_per_second"),
-            )
-            yield _pair(
-                results,
-                f"{name}, distillation, {said}: peak memory (GiB)",
-                (theirs, "peak_gib"),
-                (ours, "peak_gib"),
-                down=True,
-            )
-        theirs = f"{family} distil paper sentences", "real_tokens_per_second"
-        yield _pair(
-            results,
-            f"{name}, distillation, sentences, float32: real tokens/s",
-            theirs,
-            (f"{family} distil ours sentences float32", theirs[1]),
-        )
-        for unit, key, down in (
-            ("real tokens/s", theirs[1], False),
-            ("peak memory (GiB)", "peak_gib", True),
-        ):
-            yield _pair(
-                results,
-                f"{name}, distillation, sentences, vocabulary trimmed first: {unit}",
-                (theirs[0], key),
-                (f"{family} distil ours sentences trimmed first", key),
-                down=down,
-            )
+        say, case = f"{name}, distillation", f"{family} distil"
+        for text, of_texts in TEXTS.items():
+            theirs, ours = f"{case} paper {text}", f"{case} ours {text}"
+            label = f"{say}, {of_texts}"
+            yield _pair(results, f"{label}: real tokens/s", (theirs, speed), (ours, speed))
+            label += ": peak memory (GiB)"
+            yield _pair(results, label, (theirs, memory), (ours, memory), down=True)
+        theirs, ours = f"{case} paper sentences", f"{case} ours sentences"
+        label = f"{say}, sentences, float32: real tokens/s"
+        yield _pair(results, label, (theirs, speed), (f"{ours} float32", speed))
+        label, ours = f"{say}, sentences, vocabulary trimmed first", f"{ours} trimmed first"
+        yield _pair(results, f"{label}: real tokens/s", (theirs, speed), (ours, speed))
+        label += ": peak memory (GiB)"
+        yield _pair(results, label, (theirs, memory), (ours, memory), down=True)
+        case = f"{family} trimming"
         for counting in ("count", "documents"):
-            yield _pair(
-                results,
-                f"{name}, tokens counted ({counting}): MB/s",
-                (f"{family} trimming", counting, "paper_mb_per_second"),
-                (f"{family} trimming", counting, "mb_per_second"),
-            )
-        parts = [
-            _number(results, f"{family} trimming", part)
-            for part in ("tokenizer_seconds", "model_seconds")
-        ]
-        yield (
-            f"{name}, tokenizer trimmed, model trimmed, after counting: s",
-            "",
-            ", ".join(dict.fromkeys(parts)),
-            "",
-        )
-    for precision in ("float32", "auto"):
-        yield _pair(
-            results,
-            f"mBERT, importance of neurons, {precision}: s a sentence",
-            ("bert importance", "seconds", "paper"),
-            ("bert importance", "seconds", precision),
-            down=True,
-        )
-    for precision in ("float32", "auto"):
-        yield _pair(
-            results,
-            f"mBERT, pseudo-perplexity, {precision}: s",
-            ("bert perplexity", "measured", "paper", "seconds"),
-            ("bert perplexity", "measured", precision, "seconds"),
-            down=True,
-        )
+            theirs, ours = ((case, counting, f"{whose}mb_per_second") for whose in ("paper_", ""))
+            yield _pair(results, f"{name}, tokens counted ({counting}): MB/s", theirs, ours)
+        parts = [_number(results, case, part) for part in ("tokenizer_seconds", "model_seconds")]
+        label = f"{name}, tokenizer trimmed, model trimmed, after counting: s"
+        yield label, "", ", ".join(dict.fromkeys(parts)), ""
+    for label, unit, *place in (
+        ("importance of neurons", "s a sentence", "bert importance", "seconds", "{}"),
+        ("pseudo-perplexity", "s", "bert perplexity", "measured", "{}", "seconds"),
+    ):
+        for precision in ("float32", "auto"):
+            theirs, ours = (tuple(key.format(way) for key in place) for way in ("paper", precision))
+            said = f"mBERT, {label}, {precision}: {unit}"
+            yield _pair(results, said, theirs, ours, down=True)
 
 
 def _pair(results: dict, said: str, theirs: tuple, ours: tuple, down: bool = False) -> tuple:

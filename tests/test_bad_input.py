@@ -23,7 +23,8 @@ from lib.errors import StudyError
 from lib.facts import Source
 from lib.study import __main__ as commands
 from lib.study import make, plan, publish, resolve, studies
-from lib.train import distillation, pretraining, teacher as teachers
+from lib.train import distillation, pretraining
+from lib.train import teacher as teachers
 
 FILES = {  # what stands where in a study file (nothing: the key is gone) -> words of the refusal
     "a number as text": (
@@ -912,8 +913,8 @@ def test_facts(case, common):
 def test_facts_that_are_not_there(common):
     file = common / "languages.yaml"
     before = file.read_bytes()
-    for make in (file.unlink, file.mkdir):
-        make()
+    for change in (file.unlink, file.mkdir):
+        change()
         refused(lambda: facts.fact("languages", "mlt"), f"{file}: there is no such file")
     file.rmdir()
     file.write_bytes(before)

@@ -14,8 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
-from lib.model import encoder, ffn, hidden, layers, vocabulary
-from lib.train import pretraining
+from lib.model import axes, ffn, hidden, layers, vocabulary
+from lib.model import sizes as counting
+from lib.train import tokenizers
 
 both = pytest.mark.parametrize("family", toys.FAMILIES)
 few = settings(
@@ -125,9 +126,9 @@ def test_keeping_everything_changes_nothing(family, data):
 def test_a_cut_has_as_many_parameters_as_are_counted_from_its_configuration(family, data):
     model = toys.model(family, **data.draw(sizes()))
     kept = data.draw(choices(model.config))
-    cut = encoder.take(model, **kept)
+    cut = axes.take(model, **kept)
     distinct = {tensor.data_ptr(): tensor.numel() for tensor in cut.parameters()}
-    assert encoder.count_parameters(cut.config) == cut.num_parameters() == sum(distinct.values())
+    assert counting.count_parameters(cut.config) == cut.num_parameters() == sum(distinct.values())
     ids = torch.arange(min(9, cut.config.vocab_size))[None]
     assert torch.isfinite(cut(input_ids=ids, attention_mask=torch.ones_like(ids)).logits).all()
 
@@ -139,7 +140,7 @@ def test_one_cut_after_another_is_one_cut(family, data):
     """take(take(m, a), b) is take(m, a[b]), and axes may be cut in any order."""
     model = toys.model(family, **data.draw(sizes()))
     kept = data.draw(choices(model.config))
-    at_once = toys.bits(encoder.take(model, **kept))
+    at_once = toys.bits(axes.take(model, **kept))
     step = model
     order = data.draw(st.permutations(sorted(kept)))
     for name in order:
@@ -152,17 +153,17 @@ def test_one_cut_after_another_is_one_cut(family, data):
             and order.index("layers") < order.index("neurons")
         ):
             given = {"neurons": kept["neurons"][kept["layers"]]}
-        step = encoder.take(step, **given)
+        step = axes.take(step, **given)
     assert toys.same(toys.bits(step), at_once)
     first = sorted(
         data.draw(st.sets(st.integers(5, model.config.vocab_size - 1), min_size=1))
         | {0, 1, 2, 3, 4}
     )
     second = sorted(data.draw(st.sets(st.integers(5, len(first) - 1))) | {0, 1, 2, 3, 4})
-    twice = encoder.take(encoder.take(model, vocabulary=first), vocabulary=second)
+    twice = axes.take(axes.take(model, vocabulary=first), vocabulary=second)
     assert toys.same(
         toys.bits(twice),
-        toys.bits(encoder.take(model, vocabulary=[first[each] for each in second])),
+        toys.bits(axes.take(model, vocabulary=[first[each] for each in second])),
     )
 
 
@@ -204,7 +205,7 @@ def tokenizer(family):
         for letters in SCRIPTS.values()
         for place in range(len(letters))
     ]
-    return pretraining.train_tokenizer(text + toys.sentences(), family, 900)
+    return tokenizers.train_tokenizer(text + toys.sentences(), family, 900)
 
 
 @both

@@ -15,7 +15,7 @@ from transformers import AutoConfig
 from lib import files
 from lib.data import batches
 from lib.model import encoder
-from lib.train import pretraining
+from lib.train import tokenizers
 
 FAMILIES = ("bert", "xlm-roberta")
 SIZES = {
@@ -128,7 +128,7 @@ def sentences(count: int = 60) -> list[str]:
 @cache
 def tokenizer(family: str, vocab_size: int = 160):
     """A tokenizer of the family learned from `sentences`; tests must not change it."""
-    return pretraining.train_tokenizer(sentences(), family, vocab_size)
+    return tokenizers.train_tokenizer(sentences(), family, vocab_size)
 
 
 def config(family: str, **changes):

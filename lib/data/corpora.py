@@ -9,7 +9,7 @@ import tarfile
 from functools import lru_cache
 from pathlib import Path
 
-from lib import facts
+from lib import checks, facts
 from lib.data import hub, local, readers
 from lib.data.local import PARTS
 from lib.errors import StudyError
@@ -28,8 +28,8 @@ def load(language: str, source: Source, part: str, limit: int = 0) -> list[str]:
     One local file for all parts is shuffled, and its parts are disjoint.
     Raises StudyError for an unknown part, source or language, and for files that cannot be read.
     """
-    facts.check_choice(part, PARTS, "part")
-    facts.check_choice(source.kind, facts.SOURCES, "source")
+    checks.check_choice(part, PARTS, "part")
+    checks.check_choice(source.kind, facts.SOURCES, "source")
     if limit < 0:
         raise StudyError(f"a limit of {limit} sentences; give 0 for all, or a number above")
     if source.kind == "hub" and part == "train":
@@ -45,7 +45,7 @@ def load(language: str, source: Source, part: str, limit: int = 0) -> list[str]:
 
 def describe(language: str, source: Source) -> dict:
     """Return the origin of the text for the record: kind, checksum or commit, licence, address."""
-    facts.check_choice(source.kind, facts.SOURCES, "source")
+    checks.check_choice(source.kind, facts.SOURCES, "source")
     if source.kind != "hub":
         prints = {
             part: local.fingerprint(source.folder, file)

@@ -7,7 +7,7 @@ authors label and score all subwords; `first_subword=False` reproduces that in t
 
 from collections.abc import Sequence
 
-from lib import facts
+from lib import checks
 from lib.data.tasks import NO_ANSWER, Task
 from lib.errors import StudyError
 
@@ -78,7 +78,7 @@ def cut_off(task: Task, split: str, tokenizer, max_length: int) -> float:
 
 def _encoded(task: Task, split: str, tokenizer, max_length: int):
     """The examples of a split and their encoding by the tokenizer."""
-    facts.check_choice(split, task.splits, f"split of {task.name}")
+    checks.check_choice(split, task.splits, f"split of {task.name}")
     if not 3 <= max_length <= tokenizer.model_max_length:
         raise StudyError(
             f"a max_length of {max_length} tokens; this tokenizer takes 3 to "

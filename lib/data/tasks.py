@@ -4,7 +4,7 @@ import random
 from dataclasses import dataclass
 from pathlib import Path
 
-from lib import facts, files
+from lib import checks, facts, files
 from lib.data import hub, local, readers
 from lib.data.local import PARTS
 from lib.errors import StudyError
@@ -40,7 +40,7 @@ def load(task: str, language: str, source: Source, limit: int = 0) -> Task:
     a label that train lacks.
     """
     entry = facts.fact("tasks", task)
-    facts.check_choice(source.kind, facts.SOURCES, "source")
+    checks.check_choice(source.kind, facts.SOURCES, "source")
     if limit < 0:
         raise StudyError(f"a limit of {limit} examples; give 0 for all, or a number above")
     if source.kind == "hub":

@@ -1,69 +1,61 @@
-"""The model card: what was cut, from what, on which data, with which scores. Written beside every model."""
+"""The model card beside every model: its steps, its text and its scores."""
 
 from lib import facts
 
-NAMES = {
-    "pretrain": "teacher",
-    "adapt": "teacher adapted to the language",
-    "layers": "fewer layers, distilled",
-    "ffn": "narrower FFN",
-    "hidden": "smaller hidden size, distilled",
-    "vocabulary": "smaller vocabulary",
-}
+_HEADER = """---
+language: {code}
+library_name: transformers
+pipeline_tag: fill-mask
+tags: [masked-lm, compression, distillation]
+---
+# {name}: {label}
+
+`{id}`: {parameters:,} parameters, {percent:.1f} % fewer than the teacher's \
+{teacher_parameters:,}. Load it with `AutoModelForMaskedLM` and `AutoTokenizer`."""
+
+_END = """The MLM loss is in nats per masked token; it cannot be compared between vocabularies.
+The licence of the model depends on the text it was trained on and on its teacher.
+"""
 
 
-def text(run, model: dict, data: dict, scores: dict, task_records: list[dict] = ()) -> str:
-    """The card of the model a run makes, as Markdown with the hub's header.
+def text(record: dict, steps: list[dict], task_records: list[dict] = ()) -> str:
+    """The card as Markdown with the header that the hub reads.
 
-    `model` is `models.describe`, `data` and `scores` as in the record; `task_records` are records of runs that scored the model.
+    `record` is the record of the run that made the model. `steps` has the label, id and settings of
+    each step from the teacher to this model. `task_records` are records of runs that scored it.
     """
-    language = facts.fact("languages", run.language) if run.language else None
-    name = language["name"] if language else "multilingual"
-    lines = [
-        "---",
-        f"language: {run.language or 'multilingual'}",
-        "library_name: transformers",
-        "pipeline_tag: fill-mask",
-        "tags: [masked-lm, compression, distillation]",
-        "---",
-        f"# {name}: {NAMES[run.step]}",
-        "",
-        f"`{run.id}`: {model['parameters']:,} parameters, {100 * model['compression_rate']:.1f} % fewer than the teacher's "
-        f"{model['teacher_parameters']:,}. Loads with `AutoModelForMaskedLM` and `AutoTokenizer`.",
-        "",
-        "## What was done",
-        "",
-        "| step | model | settings |",
-        "|---|---|---|",
+    code, model = record["language"], record["model"]
+    names = {"name": facts.fact("languages", code)["name"] if code else "multilingual"}
+    names |= {"code": code or "multilingual", "label": steps[-1]["label"], "id": record["id"]}
+    head = _HEADER.format_map(model | names | {"percent": 100 * model["compression_rate"]})
+    chain = [(step["label"], f"`{step['id']}`", _pairs(step["settings"])) for step in steps]
+    parts = [
+        head,
+        "## Steps",
+        _table(("step", "model", "settings"), chain),
+        "## Text",
+        "\n".join(f"- {key}: {value}" for key, value in record["data"].items()),
+        "## Scores",
+        "\n".join(f"- {key}: {value:.4g}" for key, value in record["scores"].items()),
     ]
-    for each in run.lineage():
-        settings = ", ".join(f"{key} {value}" for key, value in each.settings.items())
-        lines.append(f"| {NAMES[each.step]} | `{each.id}` | {settings} |")
-    lines += ["", "## Text", ""] + [f"- {key}: {value}" for key, value in data.items()]
-    lines += ["", "## Scores", "", *[f"- {key}: {value:.4g}" for key, value in scores.items()]]
     if task_records:
-        lines += [
-            "",
-            "| task | language | seed | trained | scores on test |",
-            "|---|---|---|---|---|",
-        ]
-        for record in sorted(
-            task_records, key=lambda r: (r["task"], r["language"], r["seed"], r["id"])
-        ):
-            how = record["settings"]["finetune"]
-            way = (
-                f"adapter, factor {how['reduction_factor']}"
-                if how["method"] == "adapter"
-                else "all weights"
-            )
-            found = ", ".join(f"{key} {value:.4f}" for key, value in record["scores"].items())
-            lines.append(
-                f"| {record['task']} | {record['language']} | {record['seed']} | {way} | {found} |"
-            )
-    lines += [
-        "",
-        "The MLM loss is in nats per masked token; it cannot be compared between vocabularies. The licence of a model follows",
-        "from the text it was trained on and from its teacher.",
-        "",
-    ]
-    return "\n".join(lines)
+        columns = ("task", "language", "seed", "trained", "scores on test")
+        parts.append(_table(columns, sorted(map(_task_row, task_records))))
+    return "\n\n".join([*parts, _END])
+
+
+def _task_row(record: dict) -> tuple:
+    settings, scores = record["settings"]["finetune"], record["scores"]
+    adapter = settings["method"] == "adapter"
+    trained = f"adapter, factor {settings['reduction_factor']}" if adapter else "all weights"
+    scores = {name: f"{value:.4f}" for name, value in scores.items()}
+    return record["task"], record["language"], record["seed"], trained, _pairs(scores)
+
+
+def _pairs(values: dict) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items())
+
+
+def _table(names: tuple, rows: list) -> str:
+    lines = (names, ("---",) * len(names), *rows)
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)

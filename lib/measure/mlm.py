@@ -4,10 +4,11 @@ import numpy
 import torch
 from torch import nn
 
-from lib.data.batches import encode
+from lib.data.batches import encode, masked_batches
 from lib.errors import StudyError
 from lib.model import encoder
 from lib.model.device import at_work, autocast, evaluating
+from lib.model.sizes import max_tokens
 
 
 def mlm_loss(model, batch: dict, hidden: torch.Tensor | None = None) -> torch.Tensor:
@@ -36,6 +37,18 @@ def padded(
     more = -len(weight) % multiple
     pad = nn.functional.pad
     return pad(weight, (0, 0, 0, more)), pad(bias, (0, more), value=-1e4)
+
+
+def evaluate(
+    model, tokenizer, test: list[str], train: list[str], max_length: int = 128, precision="auto"
+) -> dict:
+    """The scores of a model on test sentences: those of `score_mlm`, and `unigram_loss` beside them.
+
+    Sentences are cut at `max_length` tokens, or at the model's own limit; the masks are fixed.
+    """
+    length = min(max_length, max_tokens(model.config))
+    masked = masked_batches(encode(test, tokenizer, length), tokenizer, 64, 1)
+    return score_mlm(model, masked, precision) | unigram(tokenizer, train, masked)
 
 
 def score_mlm(model, batches: list[dict], precision: str = "auto") -> dict:

@@ -19,6 +19,7 @@ from pathlib import Path
 from lib import facts, files
 from lib.checks import checked
 from lib.errors import StudyError
+from lib.model import sizes
 from lib.study import make, records, state, steps
 from lib.study.resolve import resolve
 from lib.study.run import Run
@@ -116,7 +117,7 @@ def finish(run: Run, model, tokenizer, scores: dict, data: dict, **parts) -> dic
     checkpoints(run)
     first = run.lineage()[0]
     whole = model.num_parameters() if run is first else records.read(first)["model"]["parameters"]
-    about = {"id": run.id, "step": run.step} | encoder.describe(model, whole)
+    about = {"id": run.id, "step": run.step} | sizes.describe(model, whole)
     if "unigram_loss" in scores:
         about["worse_than_unigram"] = scores["mlm_loss"] > scores["unigram_loss"]
     parts |= {"scores": scores, "data": data} | _weights(run)

@@ -1,57 +1,53 @@
-"""What a task yields without an encoder: the score a model has to beat before its score says anything about it (beside step 5).
+"""Baselines without an encoder: a model has to score higher (beside step 5).
 
-Two answers, from the same splits, labels and measures as fine-tuning: `majority` knows the most frequent label, for words the most
-frequent tag of each word form; `ngrams` is a linear classifier (support vectors, each label against the rest) on runs of characters.
-How strongly it is regularised is chosen by the dev score alone. Nothing is drawn: the same data give the same answers.
+There are two, on the same splits, labels and measures as fine-tuning. `majority` answers the most
+frequent label, for words the most frequent tag of each word form. `ngrams` is a linear classifier
+(support vectors, each label against the rest) on character n-grams. The dev score alone chooses its
+regularisation. Nothing is random: the same data give the same answers.
 """
 
+import itertools
 import time
 from collections import Counter
 from collections.abc import Sequence
 
 import numpy
-from scipy.sparse import csr_matrix, hstack
-from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
-from sklearn.preprocessing import normalize
-from sklearn.svm import LinearSVC
 
+from lib.checks import check_choice
 from lib.data.tasks import Task
-from lib.errors import StudyError
 from lib.measure.metrics import score
-from lib.study.studies import BASELINES
 
+KINDS = ("majority", "ngrams")
 STRENGTHS = (0.1, 1.0, 10.0)  # scikit-learn's C, the strongest regularisation first
-LONGEST = 5  # characters of the longest run
+LONGEST = 5  # characters of the longest n-gram
 
 
 def answer(task: Task, kind: str) -> dict:
-    """Return the test scores (0 to 1) of the baseline `kind`, majority or ngrams, on a task of `tasks.load`.
+    """Return the test scores (0 to 1) of a baseline, one of KINDS, on a task of `tasks.load`.
 
-    Keys: `scores` and `dev_scores` (of `metrics.score`), `tried` (one entry a candidate: its settings and `dev_score`), `chosen`
-    (the first entry with the best dev score), `parameters` (numbers stored), `gold` and `predictions` of the test split, as
-    `metrics.interval` takes them, and `seconds`. Words are answered one after another, each knowing the answer to the one before.
-    Raises StudyError for an unknown kind.
+    Keys: `scores` and `dev_scores` (of `metrics.score`), `tried` (an entry for each candidate: its
+    settings and `dev_score`), `chosen` (the first entry with the best dev score), `parameters`
+    (numbers stored), `gold` and `predictions` of the test split, and `seconds`. Words are answered
+    one after another, each knowing the answer before. Raises StudyError for an unknown kind.
     """
-    if kind not in BASELINES:
-        raise StudyError(
-            f"no baseline called {kind!r}; there are {', '.join(BASELINES)}: take one of these"
-        )
+    check_choice(kind, KINDS, "baseline")
     began, best, tried = time.monotonic(), None, []
-    maker = (
-        (_majority_of_labels if task.kind == "sequence" else _majority_of_tags)
-        if kind == "majority"
-        else (_texts if task.kind == "sequence" else _words)
-    )
-    for settings, parameters, answers in maker(task):
-        found = score(task.metric, _gold(task, "dev"), answers("dev"))
-        tried.append(settings | {"dev_score": found[task.metric]})
-        if best is None or found[task.metric] > best[0][task.metric]:
-            best = found, tried[-1], parameters, answers
-    found, chosen, parameters, answers = best
+    candidates = {
+        ("majority", "sequence"): _majority_of_labels,
+        ("majority", "token"): _majority_of_tags,
+        ("ngrams", "sequence"): _texts,
+        ("ngrams", "token"): _words,
+    }[kind, task.kind]
+    for settings, parameters, answers in candidates(task):
+        dev = score(task.metric, _gold(task, "dev"), answers("dev"))
+        tried.append(settings | {"dev_score": dev[task.metric]})
+        if best is None or dev[task.metric] > best[0][task.metric]:
+            best = dev, tried[-1], parameters, answers
+    dev, chosen, parameters, answers = best
     gold, predictions = _gold(task, "test"), answers("test")
     return {
         "scores": score(task.metric, gold, predictions),
-        "dev_scores": found,
+        "dev_scores": dev,
         "tried": tried,
         "chosen": chosen,
         "parameters": parameters,
@@ -72,30 +68,31 @@ def _most(counts: Counter, labels: Sequence[str]) -> str:
 
 def _majority_of_labels(task: Task):
     """One candidate: the most frequent label of train, whatever the text."""
-    usual = _most(Counter(_gold(task, "train")), task.labels)
-    yield {}, 1, lambda part: [usual] * len(task.splits[part])
+    label = _most(Counter(_gold(task, "train")), task.labels)
+    yield {}, 1, lambda part: [label] * len(task.splits[part])
 
 
 def _majority_of_tags(task: Task):
-    """One candidate: the most frequent tag of each word form of train; for other forms O, or without it the most frequent tag."""
-    forms, all_tags = {}, Counter()
+    """One candidate: the most frequent tag of each word form of train.
+
+    Other forms get O, or the most frequent tag where there is no O.
+    """
+    counts, all_tags = {}, Counter()
     for words, tags in task.splits["train"]:
         all_tags.update(tags)
         for word, tag in zip(words, tags, strict=True):
-            forms.setdefault(word, Counter())[tag] += 1
-    usual = {word: _most(counts, task.labels) for word, counts in forms.items()}
+            counts.setdefault(word, Counter())[tag] += 1
+    known = {word: _most(tags, task.labels) for word, tags in counts.items()}
     other = "O" if "O" in task.labels else _most(all_tags, task.labels)
-    yield (
-        {},
-        len(usual) + 1,
-        lambda part: [
-            tuple(usual.get(word, other) for word in words) for words, _ in task.splits[part]
-        ],
-    )
+
+    def answers(part):
+        return [tuple(known.get(word, other) for word in words) for words, _ in task.splits[part]]
+
+    yield {}, len(known) + 1, answers
 
 
-def _candidates(metric: str):
-    """Settings to choose from; where rare labels count as much as frequent ones, also with their examples weighted up."""
+def _candidates(metric: str) -> list[dict]:
+    """Settings to choose from; for macro F1 also with the examples of rare labels weighted up."""
     return [
         {"strength": strength, "balanced": balanced}
         for balanced in ((False, True) if metric == "macro_f1" else (False,))
@@ -105,68 +102,66 @@ def _candidates(metric: str):
 
 def _fitted(rows, gold: Sequence[int], settings: dict, labels: int):
     """Weights (features + 1, labels) of the linear classifier, the last row its constants."""
+    from sklearn.svm import LinearSVC
+
     result = numpy.zeros((rows.shape[1] + 1, labels))
-    result[
-        -1
-    ] = -numpy.inf  # a label that no example has (a limit can leave it out) is never answered
+    # a label without examples (the limit of examples can leave it out) is never answered
+    result[-1] = -numpy.inf
     if len(set(gold)) == 1:
         result[-1, gold[0]] = 0.0
         return result
-    machine = LinearSVC(
+    classifier = LinearSVC(
         C=settings["strength"],
         class_weight="balanced" if settings["balanced"] else None,
         random_state=0,
         max_iter=10000,
     )
-    machine.fit(rows, gold)
-    weights = numpy.hstack([machine.coef_, machine.intercept_[:, None]]).T
-    result[:, machine.classes_] = (
-        numpy.hstack([-weights, weights]) if weights.shape[1] == 1 else weights
-    )
+    classifier.fit(rows, gold)
+    weights = numpy.hstack([classifier.coef_, classifier.intercept_[:, None]]).T
+    if weights.shape[1] == 1:  # two labels
+        weights = numpy.hstack([-weights, weights])
+    result[:, classifier.classes_] = weights
     return result
 
 
 def _texts(task: Task):
-    """Candidates on texts: runs of 1 to 5 characters inside words, by tf-idf."""
-    runs = TfidfVectorizer(
-        analyzer="char_wb", ngram_range=(1, LONGEST), sublinear_tf=True, dtype=numpy.float64
-    )
-    rows = {"train": runs.fit_transform([text for text, _ in task.splits["train"]])}
-    rows |= {
-        part: runs.transform([text for text, _ in task.splits[part]]) for part in ("dev", "test")
-    }
+    """Candidates for texts: n-grams of 1 to 5 characters inside words, weighted by tf-idf."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    texts = {part: [text for text, _ in examples] for part, examples in task.splits.items()}
+    ngrams = TfidfVectorizer(analyzer="char_wb", ngram_range=(1, LONGEST), sublinear_tf=True)
+    ngrams.fit(texts["train"])
+    rows = {part: ngrams.transform(texts[part]) for part in texts}
     gold = [task.labels.index(label) for label in _gold(task, "train")]
     for settings in _candidates(task.metric):
         weights = _fitted(rows["train"], gold, settings, len(task.labels))
 
         def answers(part, weights=weights):
-            return [
-                task.labels[best] for best in (rows[part] @ weights[:-1] + weights[-1]).argmax(1)
-            ]
+            sums = rows[part] @ weights[:-1] + weights[-1]
+            return [task.labels[best] for best in sums.argmax(1)]
 
         yield settings, weights.size, answers
 
 
 def _words(task: Task):
-    """Candidates on words: the characters of a word, form and ending of its neighbours, the tag before it."""
-    own, near = (
-        CountVectorizer(analyzer=pieces, binary=True, dtype=numpy.float64)
-        for pieces in (_runs, _edges)
-    )
-    forms = sorted({word for words, _ in task.splits["train"] for word in words} | {""})
-    own.fit(forms)
-    near.fit(forms)
-    rows = {part: _word_rows(task.splits[part], own, near) for part in task.splits}
-    number = {label: place for place, label in enumerate(task.labels)}
-    gold = [number[tag] for tags in _gold(task, "train") for tag in tags]
-    before = [
-        number[tag] if place else len(number)
-        for tags in _gold(task, "train")
-        for place, tag in enumerate((None, *tags[:-1]))
+    """Candidates for words: n-grams of the word, edges of its neighbours, the tag before."""
+    from scipy.sparse import csr_matrix, hstack
+    from sklearn.feature_extraction.text import CountVectorizer
+
+    vectorizers = [
+        CountVectorizer(analyzer=features, binary=True, dtype=numpy.float64)
+        for features in (_ngrams, _edges)
     ]
-    before = csr_matrix(
-        (numpy.ones(len(before)), (range(len(before)), before)), (len(before), len(number) + 1)
-    )
+    forms = sorted({word for words, _ in task.splits["train"] for word in words} | {""})
+    for vectorizer in vectorizers:
+        vectorizer.fit(forms)
+    rows = {part: _word_rows(task.splits[part], *vectorizers) for part in task.splits}
+    number = {label: place for place, label in enumerate(task.labels)}
+    sentences = [[number[tag] for tag in tags] for tags in _gold(task, "train")]
+    gold = [tag for tags in sentences for tag in tags]
+    before = [tag for tags in sentences for tag in (len(number), *tags)[:-1]]
+    places = (numpy.ones(len(before)), (range(len(before)), before))
+    before = csr_matrix(places, (len(before), len(number) + 1))
     for settings in _candidates(task.metric):
         weights = _fitted(hstack([rows["train"], before], "csr"), gold, settings, len(number))
 
@@ -178,22 +173,25 @@ def _words(task: Task):
 
 def _greedy(task: Task, part: str, rows, weights) -> list[tuple[str, ...]]:
     """The tags of each sentence, from left to right; the tag before is the one just answered."""
-    tags, result = len(task.labels), []
-    places, after = iter(rows @ weights[: -tags - 2] + weights[-1]), weights[-tags - 2 : -1]
+    count, result = len(task.labels), []
+    sums, by_tag_before = iter(rows @ weights[: -count - 2] + weights[-1]), weights[-count - 2 : -1]
     for words, _ in task.splits[part]:
-        last, found = tags, []
+        last, tags = count, []
         for _ in words:
-            last = int((next(places) + after[last]).argmax())
-            found.append(task.labels[last])
-        result.append(tuple(found))
+            last = int((next(sums) + by_tag_before[last]).argmax())
+            tags.append(task.labels[last])
+        result.append(tuple(tags))
     return result
 
 
-def _word_rows(examples: list, own: CountVectorizer, near: CountVectorizer):
-    """One row a word: its own features and those of the word before and after it, each third of length one."""
+def _word_rows(examples: list, inner, outer):
+    """One row a word: the edges of the word before, its n-grams, the edges of the word after."""
+    from scipy.sparse import hstack
+    from sklearn.preprocessing import normalize
+
     forms = sorted({word for words, _ in examples for word in words} | {""})
     number = {form: place for place, form in enumerate(forms)}
-    inner, outer = normalize(own.transform(forms)), normalize(near.transform(forms))
+    inner, outer = normalize(inner.transform(forms)), normalize(outer.transform(forms))
     padded = [[number[word] for word in ("", *words, "")] for words, _ in examples]
     left, here, right = (
         [place for row in padded for place in row[start : len(row) - 2 + start]]
@@ -202,13 +200,13 @@ def _word_rows(examples: list, own: CountVectorizer, near: CountVectorizer):
     return hstack([outer[left], inner[here], outer[right]], "csr")
 
 
-def _runs(word: str) -> list[str]:
-    """Features of a word: every run of up to 5 characters, its ends marked, the whole form, its shape."""
+def _ngrams(word: str) -> list[str]:
+    """Features of a word: every n-gram of up to 5 characters, its ends marked, and its edges."""
     marked = f"<{word.lower()}>"
     return [
-        marked[at : at + length]
+        marked[begin : begin + length]
         for length in range(1, LONGEST + 1)
-        for at in range(len(marked) - length + 1)
+        for begin in range(len(marked) - length + 1)
     ] + _edges(word)
 
 
@@ -219,11 +217,8 @@ def _edges(word: str) -> list[str]:
 
 
 def _shape(word: str) -> str:
-    """A letter for each kind of character in turn: X capital, x other letter, 9 digit, else the character; repeats are dropped."""
+    """The kinds of the characters in turn: X capital, x letter, 9 digit, else the character."""
     kinds = [
-        "X" if each.isupper() else "x" if each.isalpha() else "9" if each.isdigit() else each
-        for each in word
+        "X" if c.isupper() else "x" if c.isalpha() else "9" if c.isdigit() else c for c in word
     ]
-    return "".join(
-        kind for place, kind in enumerate(kinds) if not place or kind != kinds[place - 1]
-    )
+    return "".join(kind for kind, _ in itertools.groupby(kinds))

@@ -1,29 +1,128 @@
-"""A teacher made smaller by the study's own cuts before it is pre-trained further."""
+"""Teachers as the entries of params/models.yaml describe them, before any training."""
 
+from pathlib import Path
+
+from transformers import AutoConfig
+
+from lib.checks import check_choice, shown
 from lib.data import batches
+from lib.errors import StudyError
 from lib.measure import mlm
-from lib.model import ffn, hidden, layers
+from lib.model import encoder, families, ffn, hidden, layers
+from lib.model.sizes import max_tokens
+from lib.train.tokenizers import train_tokenizer
+
+_NEEDED = ("vocab_size", "hidden_size", "num_attention_heads")
+_SIZES = (*_NEEDED, "num_hidden_layers", "intermediate_size", "max_position_embeddings")
+_SPECIAL = ("pad", "bos", "eos")
+_SAY = "a teacher's configuration"
 
 
-def shaped(model, tokenizer, entry: dict, sentences: list[str], max_length: int, seed: int):
-    """(model, tokenizer) with the sizes that an entry of params/models.yaml asks for beside where it is read from.
+def load(entry: dict, models_root: Path | None, sentences: list[str], seed: int):
+    """(model, tokenizer) of an entry of params/models.yaml.
 
-    A smaller `intermediate_size` or `hidden_size` is cut by importance and by the shared basis on a thousand of the sentences,
-    fewer `num_hidden_layers` by stride. StudyError for sizes that cannot be cut.
+    `make: new` draws it from `configuration` with a tokenizer learned from the sentences, `local`
+    reads `folder` under `models_root`, `hub` reads `repository`.
+    Raises StudyError for a folder that is not there, and as `new_teacher` and `encoder.load`.
     """
-    has = model.config
-    wide, inside, deep = (
-        entry.get(name, getattr(has, name))
+    if entry["make"] == "new":
+        return new_teacher(sentences, entry["configuration"], seed)
+    if entry["make"] == "hub":
+        return encoder.load(entry["repository"], entry["revision"])
+    folder = (models_root or Path()) / entry["folder"]
+    if models_root is None or not (folder / "config.json").exists():
+        raise StudyError(
+            f"the teacher's folder {folder} is not there; set models_root in the study or the "
+            "variable STUDY_MODELS_ROOT to its parent, or choose a teacher with `make: new`"
+        )
+    return encoder.load(folder)
+
+
+def new_teacher(sentences: list[str], configuration: dict, seed: int):
+    """(model, tokenizer): a freshly initialised teacher, its tokenizer learned from the sentences.
+
+    Raises StudyError for an unknown key, a missing key, and sizes that do not fit.
+    """
+    _check(configuration)
+    sizes = dict(configuration)
+    model_type, vocab_size = sizes.pop("model_type"), sizes.pop("vocab_size")
+    tokenizer = train_tokenizer(sentences, model_type, vocab_size)
+    special = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in _SPECIAL}
+    try:
+        config = AutoConfig.for_model(model_type, vocab_size=len(tokenizer), **special, **sizes)
+        model = encoder.new(config, seed)
+    except Exception as error:  # the library checks some values, and fails at others
+        reason = " ".join(str(error).split())
+        raise StudyError(
+            f"{_SAY}: no model can be made of it ({reason}); correct it in params/models.yaml"
+        ) from error
+    tokenizer.model_max_length = max_tokens(config)
+    return model, tokenizer
+
+
+def narrowed(model, tokenizer, entry: dict, sentences: list[str], max_length: int, seed: int):
+    """The model cut to the sizes that an entry of params/models.yaml names; without them, as it is.
+
+    A smaller `intermediate_size` is cut by importance and a smaller `hidden_size` by the shared
+    basis, on a thousand of the sentences of at most `max_length` tokens; fewer layers by stride.
+    Raises StudyError for sizes that cannot be cut.
+    """
+    config = model.config
+    hidden_size, intermediate_size, num_hidden_layers = (
+        entry.get(name, getattr(config, name))
         for name in ("hidden_size", "intermediate_size", "num_hidden_layers")
     )
-    if wide != has.hidden_size or inside != has.intermediate_size:
-        some = batches.encode(sentences[:: max(1, len(sentences) // 1000)], tokenizer, max_length)
-        some = batches.masked_batches(some, tokenizer, 64, seed)
-        if inside != has.intermediate_size:
-            kept = ffn.most_important(ffn.importance(model, some, mlm.mlm_loss), inside)
-            model = ffn.cut(model, kept)
-        if wide != has.hidden_size:
-            model = hidden.start(model, wide, "shared_basis", seed, some)
-    if deep != has.num_hidden_layers:
-        model = layers.cut(model, deep, "stride")
-    return model, tokenizer
+    if (hidden_size, intermediate_size) != (config.hidden_size, config.intermediate_size):
+        some = sentences[:: max(1, len(sentences) // 1000)]
+        encoded = batches.encode(some, tokenizer, max_length)
+        some = batches.masked_batches(encoded, tokenizer, 64, seed)
+        if intermediate_size != config.intermediate_size:
+            importance = ffn.importance(model, some, mlm.mlm_loss)
+            model = ffn.cut(model, ffn.most_important(importance, intermediate_size))
+        if hidden_size != config.hidden_size:
+            model = hidden.start(model, hidden_size, "shared_basis", seed, some)
+    if num_hidden_layers != config.num_hidden_layers:
+        model = layers.cut(model, num_hidden_layers, "stride")
+    return model
+
+
+def published_adaptation(entry: dict, language: str):
+    """(model, tokenizer): the authors' adapted teacher with the base model's tokenizer.
+
+    Raises StudyError if none is published for the language or it cannot be had.
+    """
+    adapted, instead = entry.get("adapted", {}), "set `published: false` to adapt the teacher here"
+    if language not in adapted:
+        raise StudyError(
+            f"no adapted teacher is published for {language!r}; there are "
+            f"{', '.join(adapted) or 'none'}: {instead}"
+        )
+    source = adapted[language]
+    try:
+        return encoder.load(
+            source["repository"], source["revision"], entry["repository"], entry["revision"]
+        )
+    except StudyError as error:
+        raise StudyError(f"{error}; or {instead}") from error
+
+
+def _check(configuration: dict) -> None:
+    """StudyError for a mistake that the library would ignore or report badly."""
+    check_choice(configuration.get("model_type"), families.FAMILIES, f"{_SAY}: model_type")
+    known = AutoConfig.for_model(configuration["model_type"]).to_dict()
+    for key in configuration:
+        if key not in known:
+            names = ", ".join(sorted(known))
+            raise StudyError(f"{_SAY}: unknown key {shown(key)}; it takes {names}")
+    for key in _NEEDED:
+        if key not in configuration:
+            raise StudyError(f"{_SAY}: {key} is missing; add it")
+    for key in _SIZES:
+        size = configuration.get(key, 1)
+        if type(size) is not int or size < 1:
+            raise StudyError(f"{_SAY}: {key}: {shown(size)} is no whole number above 0")
+    size, heads = configuration["hidden_size"], configuration["num_attention_heads"]
+    if size % heads:
+        raise StudyError(
+            f"{_SAY}: a hidden_size of {size} is no multiple of {heads} heads; change one"
+        )

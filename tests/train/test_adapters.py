@@ -1,25 +1,19 @@
-"""Adapters against the published parameter counts, a forward pass written out by hand, and their own file."""
-
-import copy
+"""Adapters against the published parameter counts and a forward pass written out by hand."""
 
 import pytest
 import torch
-from safetensors.torch import load_file
 from torch.nn.functional import layer_norm, linear
 from transformers import (
     BertConfig,
-    BertForMaskedLM,
     BertForSequenceClassification,
     BertForTokenClassification,
-    GPT2Config,
-    GPT2ForSequenceClassification,
     XLMRobertaConfig,
     XLMRobertaForSequenceClassification,
     XLMRobertaForTokenClassification,
 )
 
 from lib.errors import StudyError
-from lib.train.adapters import adapter_parameters, add_adapters, load_adapter, save_adapter
+from lib.train.adapters import adapter_parameters, add_adapters
 
 SIZES = {
     "vocab_size": 50,
@@ -145,42 +139,6 @@ def test_every_adapter_gets_a_gradient(model):
         assert (weight.grad is not None) == weight.requires_grad, name
 
 
-@pytest.mark.parametrize("adapter_input", ["ffn", "layer_norm"])
-def test_file_brings_adapters_and_head_back(model, adapter_input, tmp_path):
-    plain = copy.deepcopy(model)
-    stir(add_adapters(model, 5, adapter_input))
-    path = save_adapter(model, tmp_path / "new" / "adapter.safetensors")
-    loaded = load_adapter(plain, path)
-    assert torch.equal(loaded(**BATCH).logits, model(**BATCH).logits)
-    trainable = {name for name, weight in model.named_parameters() if weight.requires_grad}
-    assert set(load_file(path)) == trainable
-    assert {name for name, weight in loaded.named_parameters() if weight.requires_grad} == trainable
-    assert [file.name for file in path.parent.iterdir()] == [path.name]
-
-
-@pytest.mark.parametrize(
-    "other", [{"labels": 4}, {"num_hidden_layers": 3}, {"num_hidden_layers": 1}]
-)
-def test_a_file_for_another_model_is_refused_and_nothing_changed(other, tmp_path):
-    path = save_adapter(add_adapters(toy("bert-sequence"), 4), tmp_path / "adapter.safetensors")
-    model = toy("bert-sequence", **other)
-    names = set(model.state_dict())
-    with pytest.raises(StudyError, match="does not fit"):
-        load_adapter(model, path)
-    assert set(model.state_dict()) == names
-
-
-def test_a_missing_or_foreign_file_is_refused(tmp_path):
-    with pytest.raises(StudyError, match="no such adapter file"):
-        load_adapter(toy("bert-token"), tmp_path / "adapter.safetensors")
-    toy("bert-token").save_pretrained(tmp_path)
-    with pytest.raises(StudyError, match="names no reduction factor"):
-        load_adapter(toy("bert-token"), tmp_path / "model.safetensors")
-    (tmp_path / "cut.safetensors").write_bytes((tmp_path / "model.safetensors").read_bytes()[:100])
-    with pytest.raises(StudyError, match="not a whole safetensors file"):
-        load_adapter(toy("bert-token"), tmp_path / "cut.safetensors")
-
-
 @pytest.mark.parametrize("factor", [0, -2, 0.5, 13, True, float("nan")])
 def test_a_factor_without_bottleneck_is_refused(factor):
     with pytest.raises(StudyError, match="leaves no bottleneck"):
@@ -192,14 +150,5 @@ def test_a_factor_without_bottleneck_is_refused(factor):
 def test_what_cannot_take_adapters_is_refused():
     with pytest.raises(StudyError, match="has adapters already"):
         add_adapters(add_adapters(toy("bert-token"), 4), 4)
-    with pytest.raises(StudyError, match="no adapter_input 'up'"):
+    with pytest.raises(StudyError, match="adapter_input: 'up' is none of ffn, layer_norm"):
         add_adapters(toy("bert-token"), 4, "up")
-    with pytest.raises(StudyError, match="no task head"):
-        add_adapters(BertForMaskedLM(BertConfig(**SIZES)), 4)
-    with pytest.raises(StudyError, match="'gpt2' cannot take adapters"):
-        add_adapters(
-            GPT2ForSequenceClassification(GPT2Config(vocab_size=9, n_embd=4, n_layer=1, n_head=1)),
-            2,
-        )
-    with pytest.raises(StudyError, match="no adapter to save"):
-        save_adapter(toy("bert-token"), "adapter.safetensors")

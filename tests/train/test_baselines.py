@@ -1,4 +1,4 @@
-"""Baselines by hand, against scikit-learn's own way to the same answers, and on the embedded tasks."""
+"""Baselines by hand, against scikit-learn's own pipelines, and on the embedded tasks."""
 
 from collections import Counter, defaultdict
 from itertools import pairwise
@@ -72,7 +72,8 @@ def test_majority_of_tags_by_hand():
     train = tagged("run/NOUN run/VERB run/VERB the/DET", "fish/NOUN fish/VERB dog/NOUN cat/NOUN")
     test = tagged("the/DET run/NOUN fish/VERB whale/NOUN", "The/DET")
     found = baselines.answer(task("token", train, train, test, "accuracy"), "majority")
-    # fish is as often one as the other: the first label; whale and The were never seen: the most frequent tag
+    # fish is as often one as the other: the first label
+    # whale and The were never seen: the most frequent tag
     assert found["predictions"] == [("DET", "VERB", "NOUN", "NOUN"), ("NOUN",)]
     assert found["scores"]["accuracy"] == pytest.approx(2 / 5) and found["parameters"] == 5 + 1
 
@@ -88,7 +89,7 @@ def test_a_name_never_seen_is_no_name():
 
 @pytest.mark.parametrize(("name", "language"), SAMPLE)
 def test_majority_on_the_embedded_tasks_is_what_counting_says(name, language):
-    """Counted again with other tools; where counts are equal, any of the most frequent labels will do."""
+    """Counted again with other tools; where counts are equal, any most frequent label will do."""
     data = tasks.load(name, language, Source("sample"), 80)
     found = baselines.answer(data, "majority")
     if data.kind == "sequence":
@@ -131,7 +132,7 @@ def test_ngrams_beat_the_majority_on_the_embedded_tasks_and_twice_give_the_same(
 
 @pytest.mark.parametrize("language", ["slk", "swh"])
 def test_ngrams_of_texts_are_scikit_learns_pipeline(language):
-    """The grid by hand: fitted on train, chosen by dev macro F1, the first of the best; two labels and seven."""
+    """The grid by hand: the first of the best by dev macro F1; two labels and seven."""
     for name in ("sa", "tc"):
         data = tasks.load(name, language, Source("sample"), 120)
         (x, y), (dev_x, dev_y), (test_x, _) = (
@@ -177,7 +178,7 @@ def runs(word):
 
 
 def features(words, place, before, seen):
-    """The features of a word as named numbers: a third each for the word and its two neighbours, and the tag before.
+    """The features of a word as named numbers: the word, its two neighbours and the tag before.
 
     What no word of train has is left out, and each third has length one.
     """
@@ -204,7 +205,7 @@ def greedily(machine, known, words, seen):
 
 
 def test_ngrams_of_words_are_a_classifier_on_named_features_that_goes_from_left_to_right():
-    """The same features as dictionaries, the same machine, one sentence and one word after another."""
+    """The same features as dictionaries, the same classifier, one word after another."""
     data = tasks.load("ner", "mlt", Source("sample"), 25)
     data.splits["test"] = data.splits["test"][:30]
     seen = {"", *(word for words, _ in data.splits["train"] for word in words)}
@@ -266,7 +267,7 @@ def test_the_test_split_chooses_nothing():
 
 def test_an_unknown_kind_is_refused():
     with pytest.raises(
-        StudyError, match="no baseline called 'best'; there are majority, ngrams: take one of these"
+        StudyError, match="baseline: 'best' is none of majority, ngrams; take one of these"
     ):
         baselines.answer(
             task("sequence", texts("a", "b"), texts("a"), texts("a"), "macro_f1"), "best"
