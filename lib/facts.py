@@ -233,7 +233,7 @@ class _Hub(_Smaller, _Repository):
 
 
 class _Training(Checked):
-    mlm_probability: Annotated[Share, Field(gt=0)]
+    mlm_probability: checks.within(float, lambda share: 0 < share <= 1, "it is above 0, up to 1")
     mask_replace_prob: Share
     random_replace_prob: Share
     weight_decay: checks.Number

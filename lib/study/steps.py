@@ -4,15 +4,13 @@ To add a step, write its settings and its entry here, and its notebook below not
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Literal, get_args
-
-from pydantic import Field
+from typing import Literal, get_args
 
 from lib import facts
-from lib.checks import Checked, Count, Number, Positive, Rate, Share, checked
+from lib.checks import Checked, Count, Number, Positive, Rate, Share, checked, within
 from lib.errors import StudyError
 
-Length = Annotated[int, Field(ge=3, lt=1e12)]  # tokens; the first and the last are special ones
+Length = within(int, lambda tokens: 3 <= tokens < 1e12, "give a number of 3 or more, below 1e12")
 Precision = Literal["auto", "float32", "bfloat16"]
 
 
