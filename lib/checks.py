@@ -3,6 +3,7 @@
 The types (Text, Count, Rate, ...) are for the fields of a `Checked` class.
 """
 
+import functools
 import re
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -21,6 +22,7 @@ from lib.errors import StudyError
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}"  # a name is part of run ids, and so of file names
 _OR_MORE, _ABOVE = (f"give a number {lowest}, below 1e12" for lowest in ("of 0 or more", "above 0"))
+_adapter = functools.cache(TypeAdapter)  # one of a kind takes a moment to build
 _SHOWN = 100  # characters of a wrong value that a message shows
 
 
@@ -117,7 +119,7 @@ def checked(kind, value, where: str):
     the mistake.
     """
     try:
-        return TypeAdapter(kind).validate_python(value, strict=True)
+        return _adapter(kind).validate_python(value, strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = [where, *_keys(value, first["loc"])]

@@ -106,8 +106,9 @@ def write_lines(file: Path, records: list[dict]) -> None:
 def read_lines(file: Path) -> list[dict]:
     """The records of a file that `write_lines` wrote; StudyError if it is not there or is none."""
     try:
-        first, *lines = map(json.loads, file.read_text(encoding="utf-8").splitlines())
-        shared = {key: _unpacked(value, first["shared"]) for key, value in first["shared"].items()}
+        texts = file.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+        first, *lines = map(json.loads, texts)
+        shared = first["shared"]
         return [_unpacked(line, shared) for line in lines]
     except FileNotFoundError:
         raise StudyError(
