@@ -25,7 +25,7 @@ from lib.study.run import Run
 
 _began: dict[str, float] = {}  # run id -> when its notebook began
 _locks: dict[str, contextlib.ExitStack] = {}  # run id -> the lock that this process holds
-_TYPES = {"str": str, "int": int, "float": float, "bool": bool, "list": list, "dict": dict}
+_TYPES = {kind.__name__: kind for kind in (str, int, float, bool, list, dict)}
 
 
 def begin(step: str) -> Run:
@@ -62,12 +62,11 @@ def parameters(history: list[str]) -> dict:
     values: dict = {}
     types: dict = {}
     for source in history:
-        lines = _statements(source)
-        if lines and all(isinstance(line, ast.AnnAssign) for line in lines):
-            types = {line.target.id: _TYPES[ast.unparse(line.annotation)] for line in lines}
-            values = {line.target.id: ast.literal_eval(line.value) for line in lines}
+        if declared := _declared(source):
+            types = {name: kind for name, (kind, _) in declared.items()}
+            values = {name: value for name, (_, value) in declared.items()}
         elif source.startswith("# Parameters\n"):
-            values |= {line.targets[0].id: ast.literal_eval(line.value) for line in lines}
+            values |= _injected(source)
     if not types:
         raise StudyError(
             "no parameters were found; run the cell tagged `parameters`, which holds lines such as "
@@ -82,13 +81,13 @@ def parameters(history: list[str]) -> dict:
 
 def load(run: Run):
     """(model, tokenizer) that an earlier run made; StudyError if the model is not there."""
-    from lib.model import encoder  # here: torch takes seconds to import
-
     if not (run.folder / "config.json").exists():
         raise StudyError(
             f"the model {run.id} is not there; run the notebook {run.notebook.name}, or `make "
             "study`"
         )
+    from lib.model import encoder  # here: torch takes seconds to import
+
     return encoder.load(run.folder)
 
 
@@ -158,12 +157,29 @@ def finish_scoring(run: Run, scores: dict, data: dict, **parts) -> dict:
     return record
 
 
-def _statements(source: str) -> list:
-    """The statements of a cell; none for a cell that is not plain Python, such as `%time`."""
+def _declared(source: str) -> dict[str, tuple]:
+    """Name -> (type, value) of a parameters cell; empty for any other cell, such as `%time`."""
     try:
-        return ast.parse(source).body
-    except SyntaxError:
-        return []
+        return {
+            line.target.id: (_TYPES[ast.unparse(line.annotation)], ast.literal_eval(line.value))
+            for line in ast.parse(source).body
+        }
+    except (SyntaxError, AttributeError, KeyError, ValueError):
+        return {}
+
+
+def _injected(source: str) -> dict:
+    """Name -> value of the cell that Papermill injected; StudyError for a value such as NaN."""
+    values = {}
+    for line in ast.parse(source).body:
+        try:
+            values[line.targets[0].id] = ast.literal_eval(line.value)
+        except ValueError:
+            raise StudyError(
+                f"parameter {line.targets[0].id}: {ast.unparse(line.value)} is no value that a "
+                "parameter can have; give text, a number, true, false, a list or a mapping"
+            ) from None
+    return values
 
 
 def _lineage(run: Run) -> list[dict]:

@@ -77,7 +77,6 @@ def test_a_study_that_is_not_there_names_those_that_are(name):
         studies.load(name)
 
 
-LONE = {"set": {}}
 WRONG = {
     "title": (7, "title: 7 is not text"),
     "author": ("me", "unknown key 'author'; it takes baselines, corpus, data_root, finetune"),
@@ -110,6 +109,11 @@ WRONG = {
     "measure": ({"speed": {}}, "measure: 'speed' is none of perplexity, lens; take one of these"),
     "variants": ([{}], "variants: set is missing; add it"),
 }
+MEASURES = [
+    ({"perplexity": {"sentences": 5}}, "perplexity: max_length is missing; add it"),
+    ({"lens": {"sentences": "many"}}, "lens: sentences: 'many' is not a whole number"),
+    ({"lens": None}, "lens: sentences is missing; add it"),
+]
 VARIANTS = [
     ({"tasks": ["qa"]}, "variants: tasks: 'qa' is none of tc, sa, ner, pos"),
     ({"languages": ["hau"]}, "variants: languages: 'hau' is none of mlt, slk, swh"),
@@ -124,6 +128,7 @@ VARIANTS = [
     ("place", "value", "said"),
     [
         *((place, value, said) for place, (value, said) in WRONG.items()),
+        *(("measure", value, f"measure: {said}") for value, said in MEASURES),
         *(("variants", [{"set": {}} | variant], said) for variant, said in VARIANTS),
     ],
 )
