@@ -52,9 +52,8 @@ def _name(text: Any) -> str:
         raise wrong(f"the name {shown(text)} is not text{hint}; put it in quotes")
     if not re.fullmatch(_NAME, text):
         raise wrong(
-            f"{shown(text)} cannot be a name, since it becomes part of file names; take letters a "
-            "to z and digits, "
-            "after the first also . _ -, 100 at most"
+            f"{shown(text)} cannot be a name, since it becomes part of file names; take letters "
+            "a to z and digits, after the first also . _ -, 100 at most"
         )
     return text
 
@@ -95,7 +94,7 @@ Share = within(float, lambda number: 0 <= number <= 1, "it is a share, 0 to 1")
 
 
 class Checked(BaseModel):
-    """A mapping with known keys of known types; nothing is converted but whole numbers to floats."""
+    """A mapping with known keys and types; only whole numbers are converted, to floats."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -115,9 +114,7 @@ class Checked(BaseModel):
 
 
 def checked(kind, value, where: str):
-    """`value` as the type `kind` (a Checked class or an annotation); StudyError names the place and
-    the mistake.
-    """
+    """`value` as a Checked class or annotation; StudyError names the place and the mistake."""
     try:
         return _adapter(kind).validate_python(value, strict=True)
     except ValidationError as error:

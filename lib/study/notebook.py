@@ -1,12 +1,10 @@
-"""What a study notebook needs of the study: its run, the model that it starts from, and a place for
-its result.
+"""What a study notebook needs: its run, the model to start from, and a place for its result.
 
-    run = notebook.begin("adapt")                       the run that the parameters ask for; its
-    input is there
-    teacher, tokenizer = notebook.load(run.parent)      the model that an earlier run made
-    notebook.checkpoints(run)                           a folder that survives a kill
-    notebook.finish(run, model, tokenizer, scores, data)        model, card and record; or
-    finish_scoring(run, ...)
+run = notebook.begin("adapt")                         the run that the parameters ask for
+teacher, tokenizer = notebook.load(run.parent)        the model that an earlier run made
+notebook.checkpoints(run)                             a folder that survives a kill
+notebook.finish(run, model, tokenizer, scores, data)  its model, card and record
+notebook.finish_scoring(run, scores, data)            the record of scores, and a model's card
 """
 
 import ast
@@ -53,8 +51,7 @@ def begin(step: str) -> Run:
 
 
 def parameters(history: list[str]) -> dict:
-    """Name -> value of the parameters, from the source of the cells that were executed, in their
-    order.
+    """Name -> value of the parameters, from the source of the executed cells in their order.
 
     The parameters cell holds only lines such as `language: str = "mlt"`. Papermill's begins with `#
     Parameters`. Of cells that were executed again, the last execution counts.
@@ -83,8 +80,8 @@ def load(run: Run):
     """(model, tokenizer) that an earlier run made; StudyError if the model is not there."""
     if not (run.folder / "config.json").exists():
         raise StudyError(
-            f"the model {run.id} is not there; run the notebook {run.notebook.name}, or `make "
-            "study`"
+            f"the model {run.id} is not there; run the notebook {run.notebook.name}, or "
+            "`make study`"
         )
     from lib.model import encoder  # here: torch takes seconds to import
 
@@ -92,9 +89,7 @@ def load(run: Run):
 
 
 def checkpoints(run: Run) -> Path:
-    """Folder of a run's checkpoints, this process's alone until the run is finished; a second
-    process waits here.
-    """
+    """Folder of a run's checkpoints. Until the run is finished, a second process waits here."""
     if run.id not in _locks:
         with contextlib.ExitStack() as stack:
             stack.enter_context(files.alone(run.checkpoints, f"making {run.id}"))
@@ -103,8 +98,7 @@ def checkpoints(run: Run) -> Path:
 
 
 def finish(run: Run, model, tokenizer, scores: dict, data: dict, **parts) -> dict:
-    """Save the model that a run made, with its card, then its record; remove its checkpoints.
-    Returns the record.
+    """Save a run's model with its card, then its record, which is returned.
 
     The record's section `model` says whether the model is `worse_than_unigram` on held-out text,
     where the scores hold both losses.
@@ -127,9 +121,7 @@ def finish(run: Run, model, tokenizer, scores: dict, data: dict, **parts) -> dic
 
 
 def finish_scoring(run: Run, scores: dict, data: dict, **parts) -> dict:
-    """Write the record of a run that scored or measured, and its scores into the model's card.
-    Returns the record.
-    """
+    """Write the record of a scoring or measuring run, and its scores into the model's card."""
     from lib.export import card
 
     checkpoints(run)
@@ -207,7 +199,7 @@ def _scores_of(model: Run, besides: Run) -> list[dict]:
 
 
 def _weights(run: Run) -> dict:
-    """{"weights": the origin of the weights that a run began with}; empty for a run that read none."""
+    """{"weights": the origin of the weights that a run began with}; empty where it read none."""
     from lib.data import hub
 
     teacher = facts.fact("models", run.teacher)

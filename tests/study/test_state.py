@@ -106,6 +106,14 @@ def test_an_equal_record_of_a_parent_changes_nothing_whenever_it_was_written(rec
     assert states(runs) == [DONE] * 6
 
 
+def test_a_record_that_does_not_name_its_parents_record_is_stale(recorded):
+    """Such records were written before parents were named."""
+    runs, _ = recorded
+    made = {key: value for key, value in records.read(runs[2])["made"].items() if key != "parent"}
+    rewrite(runs[2], made=made)
+    assert states(runs) == [DONE] * 2 + [STALE] * 4
+
+
 def test_a_record_without_its_parents_is_not_outdated(recorded):
     """So published records can be read on a machine that has none of the models."""
     runs, _ = recorded
