@@ -40,11 +40,12 @@ def content():
 
 def kill_at(number):
     count = itertools.count(1)
-    events = {"open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.scandir", "os.listdir"}
-    def hook(event, arguments):
-        if event in events and next(count) == number:
+    names = {"open", "write", "__exit__", "fsync", "close", "rename", "replace", "mkdir", "unlink",
+             "rmdir", "scandir"}
+    def hook(frame, event, function):
+        if event == "c_call" and function.__name__ in names and next(count) == number:
             os.kill(os.getpid(), signal.SIGKILL)
-    sys.addaudithook(hook)
+    sys.setprofile(hook)
 
 for number in itertools.count(1):
     write("old")

@@ -297,7 +297,7 @@ def test_scores_belong_to_the_model_and_its_card_shows_them(toy, fakes):
     before = records.read(model)
     task, another = (scoring(model, "mlt", name, 1) for name in ("tc", "pos"))
     measure = measuring(model, "mlt", "perplexity")
-    for run, name in ((task, "macro_f1"), (another, "accuracy"), (measure, "bits")) * 2:
+    for run, name in ((measure, "bits"), (another, "accuracy"), (task, "macro_f1")) * 2:
         record = notebook.finish_scoring(run, {name: 0.5}, {"kind": "sample"}, interval=[0, 1])
         assert record == records.read(run) and record["interval"] == [0, 1]
         assert record["model"] == before["model"] and record["scores"] == {name: 0.5}

@@ -28,9 +28,9 @@ def run(toy):
 def scored(monkeypatch):
     """What the repeated notebook will score, and what it saw: {"macro_f1": ..., "places": [...]}.
 
-    The notebook rewrites the card of the model, as a scoring does. With "fails" it stops there.
+    The notebook rewrites the card of the model, as a scoring does. "fails": it stops early or late.
     """
-    found = {"macro_f1": 0.5, "places": [], "fails": False}
+    found = {"macro_f1": 0.5, "places": [], "fails": None}
 
     @contextmanager
     def warm_kernel():
@@ -41,9 +41,11 @@ def scored(monkeypatch):
             assert records.read(run.parent)["id"] == run.parent.id
             files.write_whole(run.parent.folder / "README.md", "another card")
             run.checkpoints.mkdir(parents=True, exist_ok=True)
-            if found["fails"]:
+            if found["fails"] == "early":
                 raise KeyboardInterrupt
             toy_study.finish(run, scores={"macro_f1": found["macro_f1"]})
+            if found["fails"] == "late":
+                raise KeyboardInterrupt
 
         yield execute
 
@@ -102,9 +104,10 @@ def test_a_run_starts_from_the_model_before_it(run, scored):
     assert len(scored["places"]) == 1
 
 
-def test_an_interrupted_repeat_goes_on_where_it_stopped(run, scored):
+@pytest.mark.parametrize("moment", ["early", "late"])
+def test_an_interrupted_repeat_goes_on_where_it_stopped(run, scored, moment):
     before, place = content(files.data()), os.environ["STUDY_DATA"]
-    scored["fails"] = True
+    scored["fails"] = moment
     with pytest.raises(KeyboardInterrupt):
         repeat.repeat(run)
     folder = files.data() / "repeat" / run.id
@@ -112,20 +115,21 @@ def test_an_interrupted_repeat_goes_on_where_it_stopped(run, scored):
     assert (folder / "models" / run.checkpoints.name).exists()
     now = content(files.data())
     assert {file: now[file] for file in before} == before
-    scored["fails"] = False
+    scored["fails"] = None
     assert repeat.repeat(run) == [] and not folder.exists()
+    assert len(scored["places"]) == (2 if moment == "early" else 1)  # a record is not made twice
     assert content(files.data()) == before
 
 
 def test_downloads_are_shared(run, scored):
     (files.raw() / "host").mkdir(parents=True)
     (files.raw() / "host" / "text").write_text("x")
-    scored["fails"] = True
+    scored["fails"] = "early"
     with pytest.raises(KeyboardInterrupt):
         repeat.repeat(run)
     folder = files.data() / "repeat" / run.id
     assert (folder / "raw" / "host" / "text").read_text() == "x"
-    scored["fails"] = False
+    scored["fails"] = None
     repeat.repeat(run)
     assert (files.raw() / "host" / "text").exists() and not folder.exists()
 
