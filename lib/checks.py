@@ -3,14 +3,15 @@
 The types (Text, Count, Rate, ...) are for the fields of a `Checked` class.
 """
 
+import functools
 import re
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
-    Field,
     TypeAdapter,
     ValidationError,
     model_validator,
@@ -20,6 +21,8 @@ from pydantic_core import PydanticCustomError
 from lib.errors import StudyError
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}"  # a name is part of run ids, and so of file names
+_OR_MORE, _ABOVE = (f"give a number {lowest}, below 1e12" for lowest in ("of 0 or more", "above 0"))
+_adapter = functools.cache(TypeAdapter)  # one of a kind takes a moment to build
 _SHOWN = 100  # characters of a wrong value that a message shows
 
 
@@ -49,9 +52,8 @@ def _name(text: Any) -> str:
         raise wrong(f"the name {shown(text)} is not text{hint}; put it in quotes")
     if not re.fullmatch(_NAME, text):
         raise wrong(
-            f"{shown(text)} cannot be a name, since it becomes part of file names; take letters a "
-            "to z and digits, "
-            "after the first also . _ -, 100 at most"
+            f"{shown(text)} cannot be a name, since it becomes part of file names; take letters "
+            "a to z and digits, after the first also . _ -, 100 at most"
         )
     return text
 
@@ -68,20 +70,31 @@ def _repository(text: str) -> str:
     return text
 
 
+def within(kind: type, allowed: Callable[[Any], bool], hint: str):
+    """The type of a number of this kind that `allowed` accepts; `hint` says which these are."""
+
+    def check(value):
+        if not allowed(value):
+            raise PydanticCustomError("out_of_range", "{hint}", {"hint": hint})
+        return value
+
+    return Annotated[kind, AfterValidator(check)]
+
+
 Text = Annotated[str, AfterValidator(_printable)]
 Below = Annotated[Text, AfterValidator(_below)]
 Repository = Annotated[Text, AfterValidator(_repository)]
 Name = Annotated[Any, AfterValidator(_name)]
-Count = Annotated[int, Field(ge=0, lt=1e12)]
-Positive = Annotated[int, Field(gt=0, lt=1e12)]
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
-Number = Annotated[float, Field(ge=0, lt=1e12, allow_inf_nan=False)]
-Rate = Annotated[float, Field(gt=0, lt=1e12, allow_inf_nan=False)]
-Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Count = within(int, lambda number: 0 <= number < 1e12, _OR_MORE)
+Positive = within(int, lambda number: 0 < number < 1e12, _ABOVE)
+Seed = within(int, lambda number: 0 <= number < 2**32, f"give a whole number below {2**32}")
+Number = within(float, lambda number: 0 <= number < 1e12, _OR_MORE)
+Rate = within(float, lambda number: 0 < number < 1e12, _ABOVE)
+Share = within(float, lambda number: 0 <= number <= 1, "it is a share, 0 to 1")
 
 
 class Checked(BaseModel):
-    """A mapping with known keys of known types; nothing is converted but whole numbers to floats."""
+    """A mapping with known keys and types; only whole numbers are converted, to floats."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -101,28 +114,25 @@ class Checked(BaseModel):
 
 
 def checked(kind, value, where: str):
-    """`value` as the type `kind` (a Checked class or an annotation); StudyError names the place and
-    the mistake.
-    """
+    """`value` as a Checked class or annotation; StudyError names the place and the mistake."""
     try:
-        return TypeAdapter(kind).validate_python(value, strict=True)
+        return _adapter(kind).validate_python(value, strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        place = [
-            where,
-            *(str(part) for part in first["loc"] if part in _keys_of(value, first["loc"])),
-        ]
+        place = [where, *_keys(value, first["loc"])]
         raise StudyError(f"{': '.join(place)}: {_said(first)}") from None
 
 
-def _keys_of(value, way) -> list:
-    """The parts of an error's place that are keys or positions of the value, not names of types."""
-    kept = []
+def _keys(value, way) -> list[str]:
+    """The keys of mappings in the place of an error, without positions in lists and type names."""
+    keys = []
     for part in way:
         if isinstance(value, dict) and part in value:
-            value = value[part]
-            kept.append(part)
-    return kept
+            keys.append(str(part))
+        elif not (isinstance(value, list) and isinstance(part, int)):
+            continue
+        value = value[part]
+    return keys
 
 
 _TYPES = {
@@ -140,6 +150,8 @@ def _said(error: dict) -> str:
     kind, value, context = error["type"], error["input"], error.get("ctx", {})
     if kind == "wrong":
         return context["message"]
+    if kind == "out_of_range":
+        return f"{shown(value)} is out of range; {context['hint']}"
     if kind in ("literal_error", "union_tag_invalid"):
         choices = context.get("expected", context.get("expected_tags", ""))
         value = context.get("tag", value)
@@ -151,13 +163,7 @@ def _said(error: dict) -> str:
         hint = kind == "float_type" and isinstance(value, str)
         hint = " (YAML reads 5e-5 as text: write 5.0e-5)" if hint else ""
         return f"{shown(value)} is not {_TYPES[kind.removesuffix('_type')]}{hint}"
-    if "le" in context:
-        return f"{shown(value)} is out of range; it is a share, 0 to 1"
-    if context.get("lt") == 2**32:
-        return f"{shown(value)} is out of range; give a whole number below {2**32}"
-    lowest = "above 0" if "gt" in context or kind == "greater_than" else "of 0 or more"
-    lowest = "of 3 or more" if context.get("ge") == 3 else lowest
-    return f"{shown(value)} is out of range; give a number {lowest}, below 1e12"
+    return f"{shown(value)} cannot be taken ({error['msg']})"
 
 
 def check_choice(value, choices, where: str) -> None:

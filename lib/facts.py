@@ -1,6 +1,4 @@
-"""The YAML files of params/ as checked facts: languages, models, tasks, text, and numbers that no
-study varies.
-"""
+"""The YAML files of params/ as checked facts, and numbers that no study varies."""
 
 import functools
 import os
@@ -20,14 +18,14 @@ SOURCES = ("sample", "local", "hub")
 
 @dataclass(frozen=True)
 class Source:
-    """Where text and labels come from: `sample` (embedded), `local` (the folder `root`) or `hub`."""
+    """Where text and labels come from: `sample` (embedded), `local` (folder `root`) or `hub`."""
 
     kind: str
     root: Path | None = None
 
     @property
     def folder(self) -> Path:
-        """The folder that `sample` and `local` data are read from; StudyError where none was given."""
+        """The folder of `sample` and `local` data; StudyError where none was given."""
         if self.kind == "sample":
             return files.SAMPLE
         if self.root is None:
@@ -39,9 +37,7 @@ class Source:
 
 
 def root(given: str | None, variable: str) -> Path | None:
-    """The folder that the environment's `variable`, or else a study file, names; None if neither
-    does.
-    """
+    """The folder that the environment's `variable` or a study file names; None if neither does."""
     given = os.environ.get(variable) or given
     return (files.ROOT / checked(Text, given, variable)).resolve() if given else None
 
@@ -56,9 +52,7 @@ def read_yaml(file: Path) -> dict:
 
 
 def facts(name: str) -> dict:
-    """All entries of params/<name>.yaml; StudyError unless each entry has the keys and types of its
-    kind.
-    """
+    """All entries of params/<name>.yaml; StudyError unless each has its keys and types."""
     file = files.PARAMS / f"{name}.yaml"
     return _checked_facts(name, file, _changed(file))
 
@@ -69,24 +63,20 @@ def fact(name: str, key: str) -> dict:
     if key not in list(entries):
         raise StudyError(
             f"no {name.rstrip('s')} called {shown(key)}; params/{name}.yaml has "
-            f"{', '.join(map(str, entries))}: "
-            "take one of these or add an entry"
+            f"{', '.join(map(str, entries))}: take one of these or add an entry"
         )
     return entries[key]
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML without double keys and without aliases: a few lines of aliases can stand for
-    gigabytes.
-    """
+    """Safe YAML without double keys and without aliases, which can stand for gigabytes."""
 
     def compose_node(self, parent, index):
         if self.check_event(yaml.AliasEvent):
             alias = self.peek_event()
             raise StudyError(
                 f"{alias.start_mark.name}:{alias.start_mark.line + 1}: the alias *{alias.anchor} "
-                "is not taken; "
-                "write out what it stands for"
+                "is not taken; write out what it stands for"
             )
         return super().compose_node(parent, index)
 
@@ -107,9 +97,7 @@ class _Loader(yaml.SafeLoader):
             return super().construct_object(node, deep)
         except StudyError:
             raise
-        except (
-            ValueError
-        ) as error:  # 2024-13-45 looks like a date, thousands of digits like a number
+        except ValueError as error:  # 2024-13-45 looks like a date
             line = f"{node.start_mark.name}:{node.start_mark.line + 1}"
             value = shown(getattr(node, "value", ""))
             message = f"{line}: {value} cannot be read ({error}); put quotes around a text"
@@ -233,7 +221,7 @@ class _Hub(_Smaller, _Repository):
 
 
 class _Training(Checked):
-    mlm_probability: Annotated[Share, Field(gt=0)]
+    mlm_probability: checks.within(float, lambda share: 0 < share <= 1, "it is above 0, up to 1")
     mask_replace_prob: Share
     random_replace_prob: Share
     weight_decay: checks.Number

@@ -1,7 +1,6 @@
 """Paths of the project, and files that are written whole or not at all, by one process at a time.
 
-Committed folders are fixed. The variable STUDY_DATA moves what a study makes, STUDY_PARAMS the
-parameters.
+STUDY_DATA moves what a study makes, STUDY_PARAMS the parameters.
 """
 
 import contextlib
@@ -50,8 +49,7 @@ def raw() -> Path:
 
 @contextmanager
 def whole_folder(folder: Path):
-    """Yield an empty folder to write into. It replaces `folder` when the block ends well, else it
-    is removed.
+    """Yield an empty folder that replaces `folder` when the block ends well.
 
     A kill at any moment leaves the old folder or the new one; the next writer puts an old one back
     where it is missing, and removes what a killed writer left. Raises StudyError if the disk is
@@ -95,8 +93,7 @@ def write_json(file: Path, value) -> None:
 
 
 def sha256(path: Path) -> str:
-    """Checksum of a file's content, or of the names and contents of all files of a folder; 64
-    hexadecimal digits.
+    """Checksum (64 hexadecimal digits) of a file, or of the names and contents of a folder.
 
     A file is read again only if its size or its time has changed since. The notes are in
     data/runs/.checksums.json.
@@ -112,9 +109,8 @@ def sha256(path: Path) -> str:
         return known[2]
     with open(path, "rb") as handle:
         digest = hashlib.file_digest(handle, "sha256").hexdigest()
-    if (
-        time.time_ns() - status.st_mtime_ns > 10**9
-    ):  # a younger file may change within its time's grain
+    # a younger file may change without a change of its time
+    if time.time_ns() - status.st_mtime_ns > 10**9:
         with alone(notes, "noting checksums"):
             write_json(notes, _checksums(notes) | {str(path): [*stamp, digest]})
     return digest
@@ -162,9 +158,8 @@ def room(place: Path):
         if not is_full(error, place):
             raise
         raise StudyError(
-            f"the disk that holds {place.parent} is full; nothing half-written was kept: free some "
-            "space, or point "
-            "STUDY_DATA to another disk, and run again"
+            f"the disk that holds {place.parent} is full; nothing half-written was kept: free "
+            "some space, or point STUDY_DATA to another disk, and run again"
         ) from error
 
 
@@ -184,9 +179,7 @@ def is_full(error: BaseException | None, place: Path) -> bool:
 
 
 def sweep(target: Path) -> None:
-    """Remove what killed writers left of `target`; put an old content back if it is the only one
-    there.
-    """
+    """Remove what killed writers left of `target`; restore the old content if none is there."""
     with contextlib.suppress(BlockingIOError), alone(target, f"writing {target}", wait=False):
         _sweep(target)
 

@@ -1,12 +1,12 @@
 """The commands of a study.
 
-python -m lib.study status demo          the runs of a study, and which of them are done python -m
-lib.study make demo            make the runs that are not done, one after another python -m
-lib.study make demo ID ...     make these python -m lib.study collect demo         write the
-finished study's records to data/runs/studies python -m lib.study publish mini         write the
-records that are there to data/results, to be committed python -m lib.study repeat mini ID
-make one finished run again elsewhere, and name each difference python -m lib.study leaks mini
-count the test examples that the training text holds
+python -m lib.study status demo       the runs of a study, and which of them are done
+python -m lib.study make demo         make the runs that are not done, one after another
+python -m lib.study make demo ID ...  make these
+python -m lib.study collect demo      write the finished study's records to data/runs/studies
+python -m lib.study publish mini      write the records that are there to data/results
+python -m lib.study repeat mini ID    make one finished run again elsewhere; name each difference
+python -m lib.study leaks mini        count the test examples that the training text holds
 """
 
 import argparse
@@ -57,6 +57,16 @@ def leaks(study: str) -> None:
         print(f"{language} {task:3} {count:6,} test examples, {known:,} in the text")
 
 
+_COMMANDS = {
+    "status": status,
+    "make": lambda study, runs: make.make(runs),
+    "collect": lambda study, runs: write(study, publishing=False),
+    "publish": lambda study, runs: write(study, publishing=True),
+    "repeat": repeat_each,
+    "leaks": lambda study, runs: leaks(study),
+}
+
+
 def main() -> None:
     """Run one command; a StudyError becomes one sentence and exit status 1."""
     parser = argparse.ArgumentParser(
@@ -64,8 +74,7 @@ def main() -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    actions = ("status", "make", "collect", "publish", "repeat", "leaks")
-    parser.add_argument("action", choices=actions)
+    parser.add_argument("action", choices=_COMMANDS)
     parser.add_argument("study")
     parser.add_argument("ids", nargs="*", help="with make and repeat: these runs only")
     asked = parser.parse_args()
@@ -78,15 +87,7 @@ def main() -> None:
                     f"`python -m lib.study status {asked.study}` lists them"
                 )
         chosen = [runs[name] for name in asked.ids] or list(runs.values())
-        commands = {
-            "status": lambda: status(asked.study, chosen),
-            "make": lambda: make.make(chosen),
-            "collect": lambda: write(asked.study, publishing=False),
-            "publish": lambda: write(asked.study, publishing=True),
-            "repeat": lambda: repeat_each(asked.study, chosen),
-            "leaks": lambda: leaks(asked.study),
-        }
-        commands[asked.action]()
+        _COMMANDS[asked.action](asked.study, chosen)
     except StudyError as error:
         sys.exit(str(error))
 

@@ -1,5 +1,4 @@
-"""The answers of task runs, kept beside their records, and paired comparisons of two runs on the
-same examples.
+"""Answers of task runs, and paired comparisons of two runs on the same examples.
 
 Answers and gold labels stay in data/runs, which is not committed. Only the paired interval leaves
 it with the record: from numbers per example, the gold labels could be read off.
@@ -21,8 +20,7 @@ def keep(run: Run, gold: Sequence, predictions: Sequence) -> None:
 
 
 def paired(run: Run) -> dict:
-    """The score of a task run minus that of its references, by name: `to` (id), `difference`,
-    `interval`; from -1 to 1.
+    """The score of a task run minus that of each reference: `to` (id), `difference`, `interval`.
 
     References are, trained on the task in the same way: the adapted teacher of the study's main
     chain; for a variant the main chain's model of the same step; the model before the last cut; and

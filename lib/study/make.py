@@ -1,5 +1,4 @@
-"""Runs are made by executing their notebooks, one after another in one warm kernel: libraries are
-imported once.
+"""Runs are made by executing their notebooks in one warm kernel, which imports libraries once.
 
 Between two notebooks the kernel's namespace is emptied, so a notebook sees what it sees in a kernel
 of its own. What libraries keep inside stays; the project's own code seeds every random state that
@@ -21,9 +20,7 @@ _READY = 60  # seconds that a kernel has to answer
 
 
 def make(runs: list[Run]) -> None:
-    """Make the runs that are not done, in their order, and remove what killed processes left of
-    them.
-    """
+    """Make the runs that are not done, in their order; remove what killed processes left."""
     with warm_kernel() as execute:
         for run in runs:
             with files.alone(files.runs() / "making" / run.id, f"making {run.id}"):
@@ -35,9 +32,7 @@ def make(runs: list[Run]) -> None:
 
 
 def _tidy(run: Run) -> None:
-    """Remove what a kill may have left of a finished run, unless another process is making it
-    again.
-    """
+    """Remove what a kill left of a finished run, unless another process makes it again."""
     with suppress(BlockingIOError), files.alone(run.checkpoints, f"making {run.id}", wait=False):
         shutil.rmtree(run.checkpoints, ignore_errors=True)
         files.sweep(run.folder)

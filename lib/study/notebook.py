@@ -1,12 +1,10 @@
-"""What a study notebook needs of the study: its run, the model that it starts from, and a place for
-its result.
+"""What a study notebook needs: its run, the model to start from, and a place for its result.
 
-    run = notebook.begin("adapt")                       the run that the parameters ask for; its
-    input is there
-    teacher, tokenizer = notebook.load(run.parent)      the model that an earlier run made
-    notebook.checkpoints(run)                           a folder that survives a kill
-    notebook.finish(run, model, tokenizer, scores, data)        model, card and record; or
-    finish_scoring(run, ...)
+run = notebook.begin("adapt")                         the run that the parameters ask for
+teacher, tokenizer = notebook.load(run.parent)        the model that an earlier run made
+notebook.checkpoints(run)                             a folder that survives a kill
+notebook.finish(run, model, tokenizer, scores, data)  its model, card and record
+notebook.finish_scoring(run, scores, data)            the record of scores, and a model's card
 """
 
 import ast
@@ -26,7 +24,7 @@ from lib.study.run import Run
 
 _began: dict[str, float] = {}  # run id -> when its notebook began
 _locks: dict[str, contextlib.ExitStack] = {}  # run id -> the lock that this process holds
-_TYPES = {"str": str, "int": int, "float": float, "bool": bool, "list": list, "dict": dict}
+_TYPES = {kind.__name__: kind for kind in (str, int, float, bool, list, dict)}
 
 
 def begin(step: str) -> Run:
@@ -54,8 +52,7 @@ def begin(step: str) -> Run:
 
 
 def parameters(history: list[str]) -> dict:
-    """Name -> value of the parameters, from the source of the cells that were executed, in their
-    order.
+    """Name -> value of the parameters, from the source of the executed cells in their order.
 
     The parameters cell holds only lines such as `language: str = "mlt"`. Papermill's begins with `#
     Parameters`. Of cells that were executed again, the last execution counts.
@@ -63,12 +60,11 @@ def parameters(history: list[str]) -> dict:
     values: dict = {}
     types: dict = {}
     for source in history:
-        lines = _statements(source)
-        if lines and all(isinstance(line, ast.AnnAssign) for line in lines):
-            types = {line.target.id: _TYPES[ast.unparse(line.annotation)] for line in lines}
-            values = {line.target.id: ast.literal_eval(line.value) for line in lines}
+        if declared := _declared(source):
+            types = {name: kind for name, (kind, _) in declared.items()}
+            values = {name: value for name, (_, value) in declared.items()}
         elif source.startswith("# Parameters\n"):
-            values |= {line.targets[0].id: ast.literal_eval(line.value) for line in lines}
+            values |= _injected(source)
     if not types:
         raise StudyError(
             "no parameters were found; run the cell tagged `parameters`, which holds lines such as "
@@ -83,20 +79,18 @@ def parameters(history: list[str]) -> dict:
 
 def load(run: Run):
     """(model, tokenizer) that an earlier run made; StudyError if the model is not there."""
-    from lib.model import encoder  # here: torch takes seconds to import
-
     if not (run.folder / "config.json").exists():
         raise StudyError(
-            f"the model {run.id} is not there; run the notebook {run.notebook.name}, or `make "
-            "study`"
+            f"the model {run.id} is not there; run the notebook {run.notebook.name}, or "
+            "`make study`"
         )
+    from lib.model import encoder  # here: torch takes seconds to import
+
     return encoder.load(run.folder)
 
 
 def checkpoints(run: Run) -> Path:
-    """Folder of a run's checkpoints, this process's alone until the run is finished; a second
-    process waits here.
-    """
+    """Folder of a run's checkpoints. Until the run is finished, a second process waits here."""
     if run.id not in _locks:
         with contextlib.ExitStack() as stack:
             stack.enter_context(files.alone(run.checkpoints, f"making {run.id}"))
@@ -105,8 +99,7 @@ def checkpoints(run: Run) -> Path:
 
 
 def finish(run: Run, model, tokenizer, scores: dict, data: dict, **parts) -> dict:
-    """Save the model that a run made, with its card, then its record; remove its checkpoints.
-    Returns the record.
+    """Save a run's model with its card, then its record, which is returned.
 
     The record's section `model` says whether the model is `worse_than_unigram` on held-out text,
     where the scores hold both losses.
@@ -129,9 +122,7 @@ def finish(run: Run, model, tokenizer, scores: dict, data: dict, **parts) -> dic
 
 
 def finish_scoring(run: Run, scores: dict, data: dict, **parts) -> dict:
-    """Write the record of a run that scored or measured, and its scores into the model's card.
-    Returns the record.
-    """
+    """Write the record of a scoring or measuring run, and its scores into the model's card."""
     from lib.export import card
 
     checkpoints(run)
@@ -159,12 +150,29 @@ def finish_scoring(run: Run, scores: dict, data: dict, **parts) -> dict:
     return record
 
 
-def _statements(source: str) -> list:
-    """The statements of a cell; none for a cell that is not plain Python, such as `%time`."""
+def _declared(source: str) -> dict[str, tuple]:
+    """Name -> (type, value) of a parameters cell; empty for any other cell, such as `%time`."""
     try:
-        return ast.parse(source).body
-    except SyntaxError:
-        return []
+        return {
+            line.target.id: (_TYPES[ast.unparse(line.annotation)], ast.literal_eval(line.value))
+            for line in ast.parse(source).body
+        }
+    except (SyntaxError, AttributeError, KeyError, ValueError):
+        return {}
+
+
+def _injected(source: str) -> dict:
+    """Name -> value of the cell that Papermill injected; StudyError for a value such as NaN."""
+    values = {}
+    for line in ast.parse(source).body:
+        try:
+            values[line.targets[0].id] = ast.literal_eval(line.value)
+        except ValueError:
+            raise StudyError(
+                f"parameter {line.targets[0].id}: {ast.unparse(line.value)} is no value that a "
+                "parameter can have; give text, a number, true, false, a list or a mapping"
+            ) from None
+    return values
 
 
 def _lineage(run: Run) -> list[dict]:
@@ -192,7 +200,7 @@ def _scores_of(model: Run, besides: Run) -> list[dict]:
 
 
 def _weights(run: Run) -> dict:
-    """{"weights": the origin of the weights that a run began with}; empty for a run that read none."""
+    """{"weights": the origin of the weights that a run began with}; empty where it read none."""
     from lib.data import hub
 
     teacher = facts.fact("models", run.teacher)

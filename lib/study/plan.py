@@ -1,6 +1,6 @@
-"""A study as a list of runs, each once, an earlier one never needing a later one; and how they are
-best batched.
-"""
+"""A study as a list of runs, each once and after its parent, and how to batch them."""
+
+from collections import Counter
 
 from lib.study import steps, studies
 from lib.study.resolve import baseline, chain, measuring, scoring
@@ -28,10 +28,7 @@ def batches(name: str) -> list[list[Run]]:
     """
     found = runs(name)
     models = [run for run in found if steps.step(run.step).makes_model]
-    children: dict[str, int] = {}
-    for run in models:
-        if run.parent:
-            children[run.parent.id] = children.get(run.parent.id, 0) + 1
+    children = Counter(run.parent.id for run in models if run.parent)
     groups, group_of = {}, {}
     for run in found:
         parent = run.parent
@@ -47,18 +44,11 @@ def batches(name: str) -> list[list[Run]]:
 
 
 def _of_variant(study: Study, variant, teacher: str, language: str):
-    """The runs of one chain, its scores and its baselines; without a variant those of the study
-    itself.
-    """
+    """The runs, scores and baselines of one chain; those of the study itself without a variant."""
     changes = variant.set if variant else {}
-    score, tasks, seeds = (
-        getattr(variant, key, None) if getattr(variant, key, None) is not None else default
-        for key, default in (
-            ("score", study.score),
-            ("tasks", study.tasks),
-            ("seeds", study.task_seeds),
-        )
-    )
+    default = {"score": study.score, "tasks": study.tasks, "seeds": study.task_seeds}
+    given = {key: getattr(variant, key, None) for key in default}
+    score, tasks, seeds = (default[key] if given[key] is None else given[key] for key in default)
     models = chain(study, language, teacher, changes, order=variant.order if variant else ())
     score = [step for step in score if step in {run.step for run in models}]
     last = max((place for place, run in enumerate(models) if run.step in score), default=-1)

@@ -1,6 +1,4 @@
-"""The finished records of a study in one file, and their scores in a table: what figures are made
-from and what is committed.
-"""
+"""The finished records of a study in one file, and their scores in a table, for figures."""
 
 import csv
 import io
@@ -13,24 +11,14 @@ from lib.study import answers, plan, records, state, steps
 
 SIZES = ("num_hidden_layers", "hidden_size", "intermediate_size", "vocab_size")
 _COLUMNS = (
-    "id",
-    "study",
-    "language",
-    "teacher",
-    "step",
-    "what",
-    "metric",
-    "seed",
-    "score",
-    "low",
-    "high",
+    *("id", "study", "language", "teacher", "step", "what", "metric", "seed"),
+    *("score", "low", "high", "parameters", "compression_rate", *SIZES, "changed"),
 )
 _MEASURES = {"perplexity": "bits_per_character"}  # the score of a run that trains no task
 
 
 def collect(study: str, partial: bool = False) -> list[dict]:
-    """The records of all runs of a study, with the paired comparisons of task runs in their section
-    `paired`.
+    """The records of all runs of a study; `paired` holds the paired comparisons of a task run.
 
     A stale record counts as missing; one whose model is gone does not. StudyError names what is
     missing, unless `partial` accepts the records that are there; there must be one.
@@ -40,9 +28,8 @@ def collect(study: str, partial: bool = False) -> list[dict]:
     if len(done) < len(runs) and not (partial and done):
         missing = next(run for run in runs if run not in done)
         raise StudyError(
-            f"the study {study!r} is not finished: {len(runs) - len(done)} of {len(runs)} runs are "
-            "missing, such as "
-            f"{missing.id}; run `make study STUDY={study}`"
+            f"the study {study!r} is not finished: {len(runs) - len(done)} of {len(runs)} runs "
+            f"are missing, such as {missing.id}; run `make study STUDY={study}`"
         )
     found = []
     for run in done:
@@ -54,19 +41,17 @@ def collect(study: str, partial: bool = False) -> list[dict]:
 def write(study: str, folder: Path, found: list[dict]) -> None:
     """Write records to <folder>/<study>.jsonl and their scores to <folder>/<study>.csv."""
     records.write_lines(folder / f"{study}.jsonl", found)
-    columns = [*_COLUMNS, "parameters", "compression_rate", *SIZES, "changed"]
     text = io.StringIO()
-    table = csv.DictWriter(text, columns, lineterminator="\n")
+    table = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
     table.writeheader()
     for row in scores(found):
         changed = "; ".join(f"{name}={value}" for name, value in row["changed"].items())
-        table.writerow({name: row[name] for name in columns} | {"changed": changed})
+        table.writerow({name: row[name] for name in _COLUMNS} | {"changed": changed})
     files.write_whole(folder / f"{study}.csv", text.getvalue())
 
 
 def scores(found: list[dict]) -> list[dict]:
-    """One row a score. `what` is the task, scored in percent by `metric`, or mlm_loss (nats) or
-    bits_per_character.
+    """One row a score. `what` is the task (percent), mlm_loss (nats) or bits_per_character.
 
     `step` is that of the scored model, `low` and `high` are the 95 % interval over test examples,
     `changed` are the settings that are not the study's own. `record` is the record itself. A record
@@ -74,16 +59,7 @@ def scores(found: list[dict]) -> list[dict]:
     """
     rows = []
     for record in found:
-        metric, scale, step = "mlm_loss", 1, record["step"]
-        if record["task"]:
-            metric, scale = fact("tasks", record["task"])["metric"], 100
-            if metric not in record["scores"]:
-                raise StudyError(
-                    f"the record {record['id']} has no {metric}, by which {record['task']} is "
-                    "judged: run it again"
-                )
-        elif not steps.step(step).makes_model:
-            metric = _MEASURES.get(step, "")
+        metric, scale = _metric(record)
         value = record["scores"].get(metric)
         if value is None or record["language"] is None:
             continue
@@ -107,3 +83,16 @@ def scores(found: list[dict]) -> list[dict]:
             }
         )
     return rows
+
+
+def _metric(record: dict) -> tuple[str, int]:
+    """The name of a record's score (empty if it has none), and what to multiply the score by."""
+    task, step = record["task"], record["step"]
+    if not task:
+        return "mlm_loss" if steps.step(step).makes_model else _MEASURES.get(step, ""), 1
+    metric = fact("tasks", task)["metric"]
+    if metric not in record["scores"]:
+        raise StudyError(
+            f"the record {record['id']} has no {metric}, by which {task} is judged: run it again"
+        )
+    return metric, 100

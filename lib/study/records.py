@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import functools
 import hashlib
 import json
 import os
@@ -17,16 +18,8 @@ from lib.study import steps
 from lib.study.run import Run
 
 _PACKAGES = (
-    "torch",
-    "transformers",
-    "tokenizers",
-    "safetensors",
-    "accelerate",
-    "datasets",
-    "huggingface_hub",
-    "numpy",
-    "scikit-learn",
-    "seqeval",
+    *("torch", "transformers", "tokenizers", "safetensors", "accelerate"),
+    *("datasets", "huggingface_hub", "numpy", "scikit-learn", "seqeval"),
 )
 _NOT_LASTING = ("made", "paired")
 
@@ -96,18 +89,16 @@ def write_lines(file: Path, records: list[dict]) -> None:
     lines = [
         {key: _packed(value, counts, shared) for key, value in record.items()} for record in records
     ]
-    texts = [
-        json.dumps(line, ensure_ascii=False, allow_nan=False)
-        for line in ({"shared": shared}, *lines)
-    ]
-    files.write_whole(file, "\n".join(texts) + "\n")
+    dump = functools.partial(json.dumps, ensure_ascii=False, allow_nan=False)
+    files.write_whole(file, "\n".join(map(dump, ({"shared": shared}, *lines))) + "\n")
 
 
 def read_lines(file: Path) -> list[dict]:
     """The records of a file that `write_lines` wrote; StudyError if it is not there or is none."""
     try:
-        first, *lines = map(json.loads, file.read_text(encoding="utf-8").splitlines())
-        shared = {key: _unpacked(value, first["shared"]) for key, value in first["shared"].items()}
+        texts = file.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+        first, *lines = map(json.loads, texts)
+        shared = first["shared"]
         return [_unpacked(line, shared) for line in lines]
     except FileNotFoundError:
         raise StudyError(

@@ -61,7 +61,7 @@ def differences(old: dict, new: dict) -> list[str]:
 
 @contextmanager
 def _elsewhere(folder: Path):
-    """STUDY_DATA is `folder` while the block runs; the folder is removed when the block ends well."""
+    """STUDY_DATA is `folder` while the block runs; it is removed when the block ends well."""
     before = os.environ.get("STUDY_DATA")
     folder.mkdir(parents=True, exist_ok=True)
     if files.raw().exists() and not (folder / "raw").exists():

@@ -1,13 +1,11 @@
-"""Parameters become runs: what a notebook or a study asks for, completed by the study and checked
-once.
-"""
+"""Parameters become runs, completed by the study and checked once."""
 
 from lib.checks import Seed, check_choice, checked, shown
 from lib.errors import StudyError
 from lib.facts import fact
 from lib.model.sizes import check_hidden_size
 from lib.study import steps, studies
-from lib.study.run import PLAIN, Run
+from lib.study.run import Run
 from lib.study.studies import Study
 
 
@@ -46,8 +44,7 @@ def chain(study: Study, language: str, teacher="", overrides=None, seed=0, order
     order = studies.check_order(order or study.order, f"study {study.name!r}: order")
     for step in order:
         check_choice(step, study.order, f"study {study.name!r}: order")
-    default = studies.override(study, study.settings, pair.set, "pairs: set")
-    settings = studies.override(study, default, overrides or {}, "overrides")
+    default, settings = _settings(study, pair, overrides)
     _check_sizes(study, fact("models", pair.teacher), {step: settings[step] for step in order})
     result: list[Run] = []
     for step in order:
@@ -73,55 +70,45 @@ def scoring(model: Run, language: str, task: str, seed: int, overrides: dict | N
     """The run that trains and scores `task` in `language` on the model that `model` makes."""
     study = model.study
     check_choice(task, study.tasks, f"study {study.name!r}: task")
-    default, settings = (
-        steps.of_task(of_all["finetune"], task) for of_all in _both(model, language, overrides)
-    )
+    both = _settings(study, study.pair(language, model.teacher), overrides)
+    default, settings = (steps.of_task(of_all["finetune"], task) for of_all in both)
     _check_adapter(model, settings)
     changed = model.changed | _difference("finetune", settings, default)
     return Run("finetune", study, settings, changed, language, model.teacher, task, seed, model)
 
 
 def measuring(model: Run, language: str, kind: str, overrides: dict | None = None) -> Run:
-    """The run that measures the model that `model` makes on held-out text; `kind` is perplexity or
-    lens.
-    """
+    """The run that measures a model on held-out text; `kind` is perplexity or lens."""
     study = model.study
     check_choice(kind, steps.names("measure"), f"study {study.name!r}: measure")
-    default, settings = _both(model, language, overrides)
+    default, settings = _settings(study, study.pair(language, model.teacher), overrides)
     if kind not in settings:
         keys = ", ".join(f"{key}: ..." for key in steps.step(kind).settings.model_fields)
         raise StudyError(
             f"the study {study.name!r} does not measure {kind}; add `measure: {{{kind}: "
-            f"{{{keys}}}}}` to its file, or "
-            "give these settings as overrides"
+            f"{{{keys}}}}}` to its file, or give these settings as overrides"
         )
     changed = model.changed | _difference(kind, settings[kind], default.get(kind, {}))
-    return Run(
-        kind, study, settings[kind], changed, language, model.teacher, None, model.seed, model
-    )
+    about = (changed, language, model.teacher, None, model.seed, model)
+    return Run(kind, study, settings[kind], *about)
 
 
 def baseline(study: Study, language, task, kind: str, teacher="", overrides=None) -> Run:
-    """The run that answers `task` without an encoder, from as many examples as the study's models
-    get.
-    """
+    """The run that answers `task` without an encoder, from as many examples as models get."""
     check_choice(task, study.tasks, f"study {study.name!r}: task")
     check_choice(kind, steps.choices("baseline", "kind"), f"study {study.name!r}: baseline")
-    default = studies.override(study, study.settings, study.pair(language).set, "pairs: set")
-    own = studies.override(study, study.settings, study.pair(language, teacher).set, "pairs: set")
-    own = studies.override(study, own, overrides or {}, "overrides")
+    default, _ = _settings(study, study.pair(language), None)
+    _, chosen = _settings(study, study.pair(language, teacher), overrides)
     default, settings = (
         {"kind": kind, "train_limit": of_all["finetune"]["train_limit"]}
-        for of_all in (default, own)
+        for of_all in (default, chosen)
     )
-    return Run(
-        "baseline", study, settings, _difference("baseline", settings, default), language, task=task
-    )
+    changed = _difference("baseline", settings, default)
+    return Run("baseline", study, settings, changed, language, task=task)
 
 
-def _both(model: Run, language: str, overrides: dict | None) -> tuple[dict, dict]:
-    """All settings of the study for a model's teacher and language, and these with the overrides."""
-    study, pair = model.study, model.study.pair(language, model.teacher)
+def _settings(study: Study, pair, overrides: dict | None) -> tuple[dict, dict]:
+    """All settings for a teacher and its languages, without and with the overrides."""
     default = studies.override(study, study.settings, pair.set, "pairs: set")
     return default, studies.override(study, default, overrides or {}, "overrides")
 
@@ -136,13 +123,11 @@ def _difference(step: str, settings: dict, default: dict) -> dict:
 
 
 def _way(done: list, order: tuple) -> dict:
-    """How a model came about, where that is not the study's way: `order` of the cuts, `teacher`
-    plain.
-    """
+    """How a model was made, where that is not the study's way: `order` of the cuts, `teacher`."""
     cuts, own = ([step for step in way if step in steps.names("cut")] for way in (done, order))
     result = {} if cuts == own[: len(cuts)] else {"order": " > ".join(cuts)}
     plain = bool(cuts) and "adapt" not in done
-    return result | ({"teacher": PLAIN} if plain and "adapt" in order else {})
+    return result | ({"teacher": "plain"} if plain and "adapt" in order else {})
 
 
 def _check_sizes(study: Study, teacher: dict, settings: dict) -> None:
@@ -151,8 +136,7 @@ def _check_sizes(study: Study, teacher: dict, settings: dict) -> None:
     if 0 < study.corpus["train"] < asked:
         raise StudyError(
             f"adapt: {asked} sentences were asked for; the study {study.name!r} takes "
-            f"{study.corpus['train']} of each "
-            "language (corpus: train): ask for no more"
+            f"{study.corpus['train']} of each language (corpus: train): ask for no more"
         )
     has = teacher.get("configuration")
     if has is None:
@@ -183,6 +167,5 @@ def _check_adapter(model: Run, settings: dict) -> None:
     if settings["method"] == "adapter" and width and factor > width:
         raise StudyError(
             f"finetune: a reduction_factor of {shown(factor)} leaves no adapter at a hidden size "
-            f"of {width}; take 1 to "
-            f"{width}"
+            f"of {width}; take 1 to {width}"
         )

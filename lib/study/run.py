@@ -16,14 +16,10 @@ from lib.facts import fact, facts
 from lib.study import steps
 from lib.study.studies import Study
 
-PLAIN, ADAPTED = "plain", "adapted"
-
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """One execution of a study notebook: which step, of what, with which settings, after which run
-    (`parent`).
-    """
+    """One execution of a study notebook, after the run `parent`."""
 
     step: str
     study: Study = field(repr=False)
@@ -38,10 +34,8 @@ class Run:
     @cached_property
     def id(self) -> str:
         """A readable name and 8 hexadecimal digits over everything that the result depends on."""
-        digest = hashlib.sha256(
-            json.dumps(self.identity(), sort_keys=True, ensure_ascii=False).encode()
-        )
-        return f"{self._name()}.{digest.hexdigest()[:8]}"
+        text = json.dumps(self.identity(), sort_keys=True, ensure_ascii=False)
+        return f"{self._name()}.{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
     def _name(self) -> str:
         if self.step == "baseline":
@@ -68,13 +62,13 @@ class Run:
         }
         if self.step == "baseline":
             return result
-        constants = facts("training") if self._entry.trains_on_text else {}
+        on_text = issubclass(self._entry.settings, steps.Training)
         return result | {
             "teacher": self.teacher,
             "facts": fact("models", self.teacher),
             "seed": self.seed,
             "corpus": self.study.corpus,
-            "constants": constants,
+            "constants": facts("training") if on_text else {},
             "parent": self.parent.id if self.parent else None,
         }
 

@@ -18,9 +18,7 @@ DONE, TO_DO, STALE = "done", "to do", "stale"
 
 
 def state(run: Run, known: dict | None = None) -> str:
-    """DONE, TO_DO (there is no record, or no model) or STALE. `known` keeps the answers to earlier
-    questions.
-    """
+    """DONE, TO_DO (no record, or no model) or STALE. `known` keeps earlier answers."""
     known = {} if known is None else known
     if run.id not in known:
         model_there = (run.folder / "config.json").exists() or not steps.step(run.step).makes_model
@@ -34,9 +32,7 @@ def state(run: Run, known: dict | None = None) -> str:
 
 
 def outdated(run: Run, known: dict | None = None) -> bool:
-    """Whether a record was made from other data or another parent's record than are there now;
-    models do not matter.
-    """
+    """Whether a record's data or its parent's record have changed; models do not matter."""
     known = {} if known is None else known
     key = f"outdated {run.id}"
     if key not in known:
@@ -44,14 +40,12 @@ def outdated(run: Run, known: dict | None = None) -> bool:
         known[key] = bool(changed(run, record))
         if run.parent and run.parent.record.exists() and not known[key]:
             made_from = records.digest(records.read(run.parent))
-            known[key] = made_from != record["made"]["parent"] or outdated(run.parent, known)
+            known[key] = made_from != record["made"].get("parent") or outdated(run.parent, known)
     return known[key]
 
 
 def changed(run: Run, record: dict) -> str | None:
-    """The first source that a record names and that is something else now, for a message; None if
-    there is none.
-    """
+    """The first source of a record that has changed, for a message; None if there is none."""
     for entry in _entries([record.get("data"), record.get("weights")]):
         if source := _file(run, entry) if "sha256" in entry else _pin(run, entry):
             return source

@@ -4,15 +4,13 @@ To add a step, write its settings and its entry here, and its notebook below not
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Literal, get_args
-
-from pydantic import Field
+from typing import Literal, get_args
 
 from lib import facts
-from lib.checks import Checked, Count, Number, Positive, Rate, Share, checked
+from lib.checks import Checked, Count, Number, Positive, Rate, Share, checked, within
 from lib.errors import StudyError
 
-Length = Annotated[int, Field(ge=3, lt=1e12)]  # tokens; the first and the last are special ones
+Length = within(int, lambda tokens: 3 <= tokens < 1e12, "give a number of 3 or more, below 1e12")
 Precision = Literal["auto", "float32", "bfloat16"]
 
 
@@ -75,7 +73,7 @@ class Vocabulary(Checked):
 
 
 class Tuning(Checked):
-    """How a task is trained; a study says it for each kind of task, and for single tasks in part."""
+    """How a task is trained; a study says it for each kind of task, or for a single task."""
 
     epochs: Positive
     batch_size: Positive
@@ -122,10 +120,7 @@ class Lens(Checked):
 
 @dataclass(frozen=True)
 class Step:
-    """One kind of run. `kind` says what it makes: a `teacher`, a `cut` of a model, the score of a
-    `task` by a model or by a `baseline`, or a `measure` of a model. `row` names a model in tables
-    and `short` in figures, `label` in its card.
-    """
+    """One kind of run; `row` names its model in tables, `short` in figures, `label` in its card."""
 
     name: str
     kind: Literal["teacher", "cut", "task", "baseline", "measure"]
@@ -134,7 +129,6 @@ class Step:
     label: str
     row: str = ""
     short: str = ""
-    trains_on_text: bool = False
 
     @property
     def makes_model(self) -> bool:
@@ -143,9 +137,7 @@ class Step:
 
 
 REGISTRY = (  # the order of the models is the paper's; a study may change it
-    Step(
-        "pretrain", "teacher", "00_pretrain_teacher", Training, "teacher", "teacher", "plain", True
-    ),
+    Step("pretrain", "teacher", "00_pretrain_teacher", Training, "teacher", "teacher", "plain"),
     Step(
         "adapt",
         "teacher",
@@ -154,7 +146,6 @@ REGISTRY = (  # the order of the models is the paper's; a study may change it
         "teacher adapted to the language",
         "adapted teacher",
         "teacher",
-        True,
     ),
     Step(
         "layers",
@@ -164,7 +155,6 @@ REGISTRY = (  # the order of the models is the paper's; a study may change it
         "fewer layers, distilled",
         "layers {num_hidden_layers:.0f}",
         "layers",
-        True,
     ),
     Step("ffn", "cut", "30_prune_ffn", Ffn, "narrower FFN", "ffn {intermediate_size:,.0f}", "FFN"),
     Step(
@@ -175,7 +165,6 @@ REGISTRY = (  # the order of the models is the paper's; a study may change it
         "smaller hidden size, distilled",
         "hidden {hidden_size:.0f}",
         "hidden",
-        True,
     ),
     Step(
         "vocabulary",
@@ -201,7 +190,7 @@ def step(name: str) -> Step:
     for entry in REGISTRY:
         if entry.name == name:
             return entry
-    raise StudyError(f"no step called {name!r}; there are {', '.join(e.name for e in REGISTRY)}")
+    raise StudyError(f"no step called {name!r}; there are {', '.join(names())}")
 
 
 def names(*kinds: str) -> tuple[str, ...]:
@@ -210,9 +199,7 @@ def names(*kinds: str) -> tuple[str, ...]:
 
 
 def choices(step_name: str, setting: str) -> tuple:
-    """The words that a setting can be, in the order of their declaration; () where it is no choice
-    of words.
-    """
+    """The words that a setting can be, in their order; () where it is no choice of words."""
     fields = step(step_name).settings.model_fields if step_name in names() else {}
     words = get_args(fields[setting].annotation) if setting in fields else ()
     return words if all(isinstance(word, str) for word in words) else ()

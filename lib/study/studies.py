@@ -1,6 +1,4 @@
-"""The files of params/studies, checked as a whole before any run: teachers, languages, settings,
-variants.
-"""
+"""The files of params/studies, checked as a whole before any run."""
 
 import functools
 import os
@@ -60,9 +58,7 @@ class _File(Checked):
 
 @dataclass(frozen=True, eq=False)
 class Study:
-    """A checked study. `settings` holds all settings of each step, `pairs` which teacher serves
-    which languages.
-    """
+    """A checked study: all settings of each step, and pairs of a teacher and its languages."""
 
     name: str
     title: str
@@ -81,9 +77,7 @@ class Study:
     variants: tuple
 
     def pair(self, language: str | None, teacher: str = "") -> _Pair:
-        """The first pair with this language (None: any) and teacher (empty: any); StudyError if
-        there is none.
-        """
+        """The first pair with this language (None: any) and teacher (empty: any), or StudyError."""
         for pair in self.pairs:
             if teacher in ("", pair.teacher) and (language is None or language in pair.languages):
                 return pair
@@ -93,21 +87,18 @@ class Study:
         if language is not None and language not in languages:
             raise StudyError(
                 f"the study {self.name!r} has no language {language!r}; it has "
-                f"{', '.join(languages)}: take one of "
-                f"these, or add {language!r} to {file} and params/languages.yaml"
+                f"{', '.join(languages)}: take one of these, or add {language!r} to {file} and "
+                "params/languages.yaml"
             )
         with_language = "" if language is None else f" for {language!r}"
         raise StudyError(
             f"the study {self.name!r} has no teacher {teacher!r}{with_language}; it has "
-            f"{teachers}: take one of these, "
-            f"or add the pair to {file}"
+            f"{teachers}: take one of these, or add the pair to {file}"
         )
 
 
 def load(name: str) -> Study:
-    """The study params/studies/<name>.yaml, checked key by key; StudyError names the key and the
-    file.
-    """
+    """The study params/studies/<name>.yaml, checked; StudyError names the key and the file."""
     folder = files.PARAMS / "studies"
     known = sorted(file.stem for file in folder.glob("*.yaml"))
     if name not in known:
@@ -160,9 +151,7 @@ def _load(name: str, file: Path, _state: tuple) -> Study:
 
 
 def check_order(order, where: str) -> tuple:
-    """The order of steps as a tuple; StudyError unless it starts with pretrain and names each step
-    once.
-    """
+    """The order as a tuple; StudyError unless it starts with pretrain and names a step once."""
     for step in order:
         check_choice(step, steps.names("teacher", "cut"), where)
     if not order or order[0] != "pretrain" or len(set(order)) != len(order):
@@ -177,9 +166,8 @@ def override(study: Study, settings: dict, given: dict, where: str) -> dict:
     for step, changes in given.items():
         known = (*study.order, "finetune", *steps.names("measure"))
         if step not in known:
-            raise StudyError(
-                f"{where}: unknown key {shown(step)}; it takes {', '.join(sorted(known))}"
-            )
+            takes = ", ".join(sorted(known))
+            raise StudyError(f"{where}: unknown key {shown(step)}; it takes {takes}")
         result[step] = steps.merged(step, settings.get(step, {}), changes, f"{where}: {step}")
     return result
 
@@ -189,9 +177,7 @@ def _settings(step: str, given, where: str) -> dict:
 
 
 def _check(study: Study, where: str) -> None:
-    """StudyError where a list names what does not exist, or a pair or variant has settings that
-    cannot be.
-    """
+    """StudyError where a list names what does not exist, or settings cannot be."""
     if not study.pairs:
         raise StudyError(
             f"{where}: pairs: there are none; write `- {{teacher: ..., languages: [...]}}` lines"

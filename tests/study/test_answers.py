@@ -1,51 +1,63 @@
-"""Kept answers: what is said of two runs is what their answers say, and labels stay where they are."""
+"""Kept answers, and the difference of two runs on the same examples."""
 
 import json
 
 import pytest
-import toys
+import toy_study
 
+from lib import files
 from lib.measure import metrics
-from lib.study import answers, plan, studies
+from lib.study import answers, studies
+from lib.study.resolve import baseline, chain, scoring
 
 GOLD = [("NOUN", "VERB"), ("ADP", "NOUN", "NOUN"), ("VERB",), ("DET", "NOUN")] * 5
 WORSE = [("NOUN", "NOUN"), ("ADP", "NOUN", "VERB"), ("VERB",), ("DET", "")] * 5
 WORST = [tuple("X" for _ in tags) for tags in GOLD]
+FIRST_K = {"overrides": {"layers": {"layer_choice": "first_k"}}}
 
 
 @pytest.fixture(autouse=True)
-def places(tmp_path, data, monkeypatch):
-    toys.facts_in(tmp_path, monkeypatch)
-    toys.write_study(toys.STUDY | {"baselines": ["majority", "ngrams"]})
+def _with_baselines(toy):
+    toy_study.write_study(toy_study.STUDY | {"baselines": ["majority", "ngrams"]})
 
 
-def scored(step, seed=1, task="pos", **given):
+def scored(step, seed=1, task="pos", tuning=None, **given):
     """The scoring of the model that a step of the study makes."""
-    run = next(each for each in studies.chain("toy", "mlt", **given) if each.step == step)
-    return studies.scoring(run, "mlt", task, seed)
+    models = chain(studies.load("toy"), "mlt", **given)
+    model = next(run for run in models if run.step == step)
+    return scoring(model, "mlt", task, seed, tuning or given.get("overrides"))
+
+
+def references(run) -> dict:
+    """Name -> id of the runs that a run is compared with."""
+    return {name: comparison["to"] for name, comparison in answers.paired(run).items()}
+
+
+def test_answers_are_kept_beside_the_records():
+    run = scored("adapt")
+    answers.keep(run, GOLD, WORSE)
+    kept = json.loads((files.runs() / "answers" / f"{run.id}.json").read_text(encoding="utf-8"))
+    assert kept == json.loads(json.dumps({"gold": GOLD, "predictions": WORSE}))
 
 
 def test_the_difference_to_the_adapted_teacher_and_to_the_baselines():
-    run, teacher, floor = (
-        scored("layers"),
-        scored("adapt"),
-        studies.baseline("toy", "mlt", "pos", "majority"),
-    )
-    for each, given in ((run, WORSE), (teacher, GOLD), (floor, WORST)):
-        answers.keep(each, GOLD, given)
-    found = answers.paired(run)  # ngrams has kept nothing
-    for name, other, given in (("adapted teacher", teacher, GOLD), ("majority", floor, WORST)):
-        gap = (
-            metrics.score("accuracy", GOLD, WORSE)["accuracy"]
-            - metrics.score("accuracy", GOLD, given)["accuracy"]
-        )
-        assert found.pop(name) == {
+    run, teacher = scored("layers"), scored("adapt")
+    majority = baseline(run.study, "mlt", "pos", "majority")
+    for other, predictions in ((run, WORSE), (teacher, GOLD), (majority, WORST)):
+        answers.keep(other, GOLD, predictions)
+    found = answers.paired(run)
+    assert set(found) == {"adapted teacher", "majority"}  # ngrams has kept nothing
+    score = metrics.score("accuracy", GOLD, WORSE)["accuracy"]
+    for name, other, predictions in (
+        ("adapted teacher", teacher, GOLD),
+        ("majority", majority, WORST),
+    ):
+        assert found[name] == {
             "to": other.id,
-            "difference": gap,
-            "interval": list(metrics.paired_interval("accuracy", GOLD, WORSE, given)),
+            "difference": score - metrics.score("accuracy", GOLD, predictions)["accuracy"],
+            "interval": list(metrics.paired_interval("accuracy", GOLD, WORSE, predictions)),
         }
-    assert not found
-    assert set(answers.paired(teacher)) == {"majority"} and answers.paired(floor) == {}
+    assert set(answers.paired(teacher)) == {"majority"} and answers.paired(majority) == {}
     assert answers.paired(scored("vocabulary")) == {} and answers.paired(run.parent) == {}
 
 
@@ -56,6 +68,7 @@ def test_only_the_same_training_on_the_same_examples_is_compared():
         scored("adapt", seed=2),
         scored("adapt", overrides={"adapt": {"sentences": 5}}),
         scored("adapt", task="tc"),
+        scored("adapt", tuning={"finetune": {"token": {"epochs": 9}}}),
     ):
         answers.keep(other, GOLD, GOLD)
     assert answers.paired(run) == {}
@@ -63,48 +76,36 @@ def test_only_the_same_training_on_the_same_examples_is_compared():
     assert answers.paired(run) == {}
 
 
+def test_a_variant_of_training_is_compared_with_models_trained_in_the_same_way():
+    tuning = {"finetune": {"token": {"epochs": 9}, "train_limit": 5}}
+    run, teacher = scored("layers", tuning=tuning), scored("adapt", tuning=tuning)
+    limited = baseline(run.study, "mlt", "pos", "ngrams", "", {"finetune": {"train_limit": 5}})
+    for other in (run, teacher, limited, scored("adapt")):
+        answers.keep(other, GOLD, WORSE)
+    assert references(run) == {"adapted teacher": teacher.id, "ngrams": limited.id}
+
+
 def test_a_variant_is_compared_with_the_adapted_teacher_of_the_main_chain():
-    run = scored(
-        "layers", overrides={"adapt": {"sentences": 5}, "layers": {"layer_choice": "first_k"}}
-    )
+    variant = {"adapt": {"sentences": 5}, "layers": {"layer_choice": "first_k"}}
+    run = scored("layers", overrides=variant)
     answers.keep(run, GOLD, WORSE)
     answers.keep(scored("adapt"), GOLD, GOLD)
-    assert answers.paired(run)["adapted teacher"]["to"] == scored("adapt").id
+    assert references(run) == {"adapted teacher": scored("adapt").id}
 
 
-def test_a_variant_is_compared_with_the_studys_own_model_and_a_cut_with_what_it_cut():
-    variant = {"overrides": {"layers": {"layer_choice": "first_k"}}}
-    names = {
+def test_a_variant_is_compared_with_the_studys_own_model_and_a_cut_with_its_input():
+    expected = {
         "adapted teacher": scored("adapt"),
         "study's own": scored("ffn"),
-        "before the cut": scored("layers", **variant),
+        "before the cut": scored("layers", **FIRST_K),
     }
-    for each in (scored("ffn", **variant), *names.values(), scored("hidden"), scored("vocabulary")):
-        answers.keep(each, GOLD, WORSE)
-    found = answers.paired(scored("ffn", **variant))
-    assert {name: gap["to"] for name, gap in found.items()} == {
-        name: run.id for name, run in names.items()
-    }
-    assert {name: gap["to"] for name, gap in answers.paired(scored("vocabulary")).items()} == {
+    variant = scored("ffn", **FIRST_K)
+    for run in (variant, *expected.values(), scored("hidden"), scored("vocabulary")):
+        answers.keep(run, GOLD, WORSE)
+    assert references(variant) == {name: run.id for name, run in expected.items()}
+    assert references(scored("vocabulary")) == {
         "adapted teacher": scored("adapt").id,
         "before the cut": scored("hidden").id,
     }
-    assert set(answers.paired(scored("layers", **variant))) == {
-        "adapted teacher"
-    }  # which is also what was cut; no own layers were scored
-
-
-def test_collected_records_hold_the_interval_and_no_label(tmp_path):
-    run, teacher = scored("vocabulary"), scored("adapt")
-    for each, given in ((run, WORSE), (teacher, GOLD)):
-        answers.keep(each, GOLD, given)
-        each.record.parent.mkdir(parents=True, exist_ok=True)
-        each.record.write_text(json.dumps({"id": each.id}))
-    plan.collect("toy", tmp_path / "kept", partial=True)
-    assert {file.stem for file in (tmp_path / "kept").iterdir()} == {run.id, teacher.id}
-    assert json.loads((tmp_path / "kept" / f"{teacher.id}.json").read_text()) == {"id": teacher.id}
-    text = (tmp_path / "kept" / f"{run.id}.json").read_text()
-    assert json.loads(text) == {"id": run.id, "paired": answers.paired(run)} and json.loads(
-        run.record.read_text()
-    ) == {"id": run.id}
-    assert not any(tag in text for tag in ("NOUN", "VERB", "ADP", "DET"))
+    # the adapted teacher is also the input of this cut, and nobody scored the study's own layers
+    assert set(answers.paired(scored("layers", **FIRST_K))) == {"adapted teacher"}

@@ -1,0 +1,90 @@
+"""The registry of steps, and settings merged and checked."""
+
+import pytest
+import toy_study
+
+from lib import files
+from lib.errors import StudyError
+from lib.study import steps
+
+pytestmark = pytest.mark.usefixtures("toy")
+ADAPTER = toy_study.STUDY["finetune"]
+
+
+def test_the_registry_names_each_step_once_and_its_notebook_exists():
+    assert len(set(steps.names())) == len(steps.REGISTRY)
+    assert steps.names("teacher", "cut") == tuple(toy_study.STUDY["steps"])
+    assert steps.names("task", "baseline", "measure") == (
+        "finetune",
+        "baseline",
+        "perplexity",
+        "lens",
+    )
+    for entry in steps.REGISTRY:
+        assert (files.ROOT / "notebooks" / "study" / f"{entry.notebook}.ipynb").exists()
+        assert steps.step(entry.name) is entry
+        assert entry.makes_model is bool(entry.row) is bool(entry.short)
+    with pytest.raises(StudyError, match="no step called 'prune'; there are pretrain, adapt, "):
+        steps.step("prune")
+
+
+def test_the_words_of_a_setting_are_the_declared_ones():
+    assert steps.choices("hidden", "distillation_loss") == ("mse", "kl", "plain_kl")
+    assert steps.choices("baseline", "kind") == ("majority", "ngrams")
+    for other in (("hidden", "hidden_size"), ("hidden", "nothing"), ("nothing", "kind")):
+        assert steps.choices(*other) == ()
+
+
+def test_given_settings_win_over_the_base_and_both_over_the_defaults():
+    base = {"kept_tokens": 5, "counting": "count"}
+    assert steps.merged("vocabulary", base, {"kept_tokens": 7}, "here") == base | {"kept_tokens": 7}
+    settings = steps.merged("adapt", {}, toy_study.SETTINGS, "here")
+    assert settings == toy_study.SETTINGS | {"published": False, "sentences": 0}
+    assert base == {"kept_tokens": 5, "counting": "count"}
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "said"),
+    [
+        ("vocabulary", {"kept_tokens": 5}, "here: counting is missing; add it"),
+        ("vocabulary", 5, "here: 5 is not a mapping"),
+        ("ffn", {"size": 5}, "here: unknown key 'size'; it takes batch_size, intermediate_size"),
+        ("finetune", [], "here: [] is not a mapping"),
+        ("finetune", ADAPTER | {"method": "lora"}, "here: method: 'lora' is none of adapter, full"),
+        ("finetune", ADAPTER | {"token": 3}, "here: token: 3 is not a mapping"),
+        ("finetune", ADAPTER | {"token": {}}, "here: token: batch_size, epochs, learning_rate"),
+        ("finetune", ADAPTER | {"tc": {"epochs": 0}}, "here: tc: epochs: 0 is out of range"),
+        ("finetune", ADAPTER | {"tc": {"pace": 1}}, "here: tc: unknown key 'pace'"),
+        ("finetune", ADAPTER | {"qa": {}}, "here: unknown key 'qa'"),
+    ],
+)
+def test_wrong_settings_are_refused(name, given, said):
+    with pytest.raises(StudyError) as caught:
+        steps.merged(name, {}, given, "here")
+    assert str(caught.value).startswith(said)
+
+
+def test_a_tasks_section_wins_over_its_kinds_and_a_later_kind_wins_over_an_earlier_task():
+    base = steps.merged("finetune", {}, ADAPTER | {"tc": {"epochs": 9}}, "here")
+    assert steps.of_task(base, "tc")["epochs"] == 9 and steps.of_task(base, "sa")["epochs"] == 2
+    later = steps.merged("finetune", base, {"sequence": {"epochs": 5}}, "here")
+    assert steps.of_task(later, "tc")["epochs"] == steps.of_task(later, "sa")["epochs"] == 5
+    both = {"sequence": {"epochs": 5}, "tc": {"epochs": 6}}
+    assert steps.of_task(steps.merged("finetune", base, both, "here"), "tc")["epochs"] == 6
+    assert "tc" in base and steps.merged("finetune", base, {}, "here") == base
+
+
+def test_the_settings_of_a_task_are_flat_and_a_token_task_has_no_pooling():
+    settings = steps.merged("finetune", {}, ADAPTER | {"pooling": "mean"}, "here")
+    for task, epochs, pooling in (("tc", 2, "mean"), ("pos", 3, "first")):
+        of_task = steps.of_task(settings, task)
+        assert (of_task["epochs"], of_task["pooling"]) == (epochs, pooling)
+        assert not any(isinstance(value, dict) for value in of_task.values())
+
+
+def test_later_settings_are_stated_only_where_they_are_not_as_before():
+    settings = {"pooling": "first", "base_width": 0, "epochs": 0}
+    assert steps.stated("finetune", settings) == {"epochs": 0}
+    assert steps.stated("finetune", settings | {"base_width": 4}) == {"base_width": 4, "epochs": 0}
+    assert steps.stated("adapt", {"sentences": 0}) == {}
+    assert steps.stated("ffn", {"sentences": 0}) == {"sentences": 0}
