@@ -1,9 +1,7 @@
 """The commands of the report.
 
-python -m lib.report make mini    run the paper notebooks on the published records of a study, into
-                                  figures/, and write figures/README.md
-python -m lib.report make demo --records FILE --figures FOLDER    elsewhere; the executed notebooks
-                                  stay beside the figures
+python -m lib.report make mini    figures of a study's published records, and figures/README.md
+python -m lib.report make demo --records FILE --figures FOLDER    elsewhere, with the notebooks
 python -m lib.report readme       write figures/README.md
 """
 

@@ -15,14 +15,14 @@ MODELS = {
     "majority": "most frequent answer",
     "ngrams": "character n-grams",
     "scratch": "student's shape from scratch",
-    "whole": "student, all pieces",
+    "whole": "student, all tokens",
     "student": "finished student",
     "adapted": "adapted teacher",
     "plain": "plain teacher",
 }
 WITHOUT_ENCODER = ("majority", "ngrams")
 _OWN = {"pretrain": "plain", "adapt": "adapted", "hidden": "whole", "vocabulary": "student"}
-_SHORT = {"ngrams": "n-grams", "whole": "all pieces"}  # on an axis; others have their keys
+_SHORT = {"ngrams": "n-grams", "whole": "all tokens"}  # on an axis; others have their keys
 _SCRATCH = {"hidden.hidden_start": "random", "hidden.mlm_weight": 1}
 _ABOVE = ("difference", "low", "high")
 
@@ -38,11 +38,9 @@ def rows(scores: pandas.DataFrame) -> pandas.DataFrame:
     records = {record["id"]: record for record in scores["record"]}
     scores = scores[scores["what"].isin(facts.facts("tasks"))]
     named = [_named(row) for row in scores.to_dict("records")]
-    columns = ["place", "model", "steps"]
-    scores = scores.assign(
-        **pandas.DataFrame(named, scores.index, columns), seed=scores["seed"].fillna(0)
-    )
-    found = []
+    columns, found = ["place", "model", "steps"], []
+    named = pandas.DataFrame(named, scores.index, columns)
+    scores = scores.assign(**named, seed=scores["seed"].fillna(0))
     models = scores.dropna(subset=["model", "teacher"])
     for language, teacher in sorted(set(zip(models["language"], models["teacher"], strict=True))):
         mine = scores["teacher"].isin([teacher, None]) & (scores["language"] == language)
@@ -93,15 +91,15 @@ def points(rows: pandas.DataFrame) -> pandas.DataFrame:
 
 
 def _named(row: dict) -> tuple[int, str | None, int]:
-    """The place and the key in MODELS of the model that a score is of, and its steps; None if none."""
+    """Place and key in MODELS of the scored model (None if none), and its steps."""
     changed, steps, kind = row["changed"], 0, None
     if row["step"] == "baseline":
         kind = None if changed else row["record"]["settings"]["baseline"]["kind"]
     elif not changed:
         kind = _OWN.get(row["step"])
-    elif row["step"] == "hidden" and changed.items() >= _SCRATCH.items():
-        if set(changed) <= {*_SCRATCH, "hidden.steps", "hidden.learning_rate"}:
-            kind, steps = "scratch", changed.get("hidden.steps", 0)
+    elif row["step"] == "hidden" and _SCRATCH.items() <= changed.items():
+        length = changed.keys() - _SCRATCH.keys() <= {"hidden.steps", "hidden.learning_rate"}
+        kind, steps = ("scratch", changed.get("hidden.steps", 0)) if length else (None, 0)
     return [*MODELS, None].index(kind), kind, steps
 
 
@@ -112,25 +110,23 @@ def _seconds(record: dict, records: dict) -> float:
     """
     chain = [records[name] for name in record["chain"] if name in records]
     trained = [made for made in chain if made["step"] in ("adapt", "layers", "hidden")]
-    from_scratch = [
-        made
-        for made in trained
-        if made["step"] == "hidden" and made["settings"]["hidden"]["hidden_start"] == "random"
-    ]
-    seconds = [made["made"]["seconds"]["history"][-1] for made in from_scratch or trained]
+    last = trained[-1:]
+    if last and last[0]["settings"].get("hidden", {}).get("hidden_start") == "random":
+        trained = last
+    seconds = [made["made"]["seconds"]["history"][-1] for made in trained]
     return sum(seconds) if seconds else math.nan
 
 
 def _above(records: pandas.Series) -> dict:
-    """Mean difference to the n-grams and mean ends of its interval, in points, where they are known."""
+    """Mean difference to the n-grams and mean ends of its interval, in points; nan if unknown."""
     pairs = [record.get("paired", {}).get("ngrams") for record in records]
     known = [(pair["difference"], *pair["interval"]) for pair in pairs if pair]
     return (100 * pandas.DataFrame(known, columns=[*_ABOVE], dtype=float)).mean().to_dict()
 
 
 def _laid_out(rows: pandas.DataFrame, head, cell) -> pandas.DataFrame:
-    """One row a model and one column a task; `head` and `cell` say what a row begins with and holds."""
-    laid, tasks = [], [task for task in facts.facts("tasks") if task in set(rows["what"])]
+    """One row a model: its names, the columns that `head` makes, and a `cell` for each task."""
+    laid, tasks = ([], [task for task in facts.facts("tasks") if task in set(rows["what"])])
     keys = ["language", "teacher", "model", "steps"]
     for (language, teacher, kind, steps), part in rows.groupby(keys, sort=False):
         texts = {row["what"]: cell(row) for row in part.to_dict("records")}

@@ -21,6 +21,7 @@ from lib.report.tables import NOT_RUN, number, published
 
 HOLDS, FAILS = "holds", "does not hold"
 UNSEEN, UNLEARNED = "cannot be seen at this size", "not learned by the teacher"
+_COUNTS = ("groups", "runs", "seeds")
 
 
 def verdict(effect: Effect) -> str:
@@ -40,14 +41,19 @@ def judge(scores: pandas.DataFrame) -> pandas.DataFrame:
     possible, rows = rules.effects_of_claims(every, scores), []
     for row in published("claims").to_dict("records"):
         key, ends = row["key"], (row["from_percent"], row["to_percent"])
-        limits = [f"{end:g}" for end in ends if not pandas.isna(end)]
-        effect = learned[key]
+        limits = "–".join(f"{end:g}" for end in ends if not pandas.isna(end))
+        effect = learned[key] or Effect(math.nan, math.nan, NOT_RUN, unit="")
+        low, high = effect.interval
+        reason = NOT_RUN if possible[key] is None else UNLEARNED
         rows.append(
-            {"key": key, "claim": row["claim"]}
-            | {"published": "–".join(limits) + " %" if limits else "in words"}
-            | _numbers(effect or Effect(math.nan, math.nan, NOT_RUN, unit=""))
-            | {"verdict": NOT_RUN if possible[key] is None else UNLEARNED}
-            | ({"verdict": verdict(effect)} if effect else {})
+            {
+                "key": key,
+                "claim": row["claim"],
+                "published": f"{limits} %" if limits else "in words",
+            }
+            | {"effect": effect.value, "low": low, "high": high}
+            | {name: getattr(effect, name) for name in ("measured", "unit", *_COUNTS)}
+            | {"verdict": verdict(effect) if learned[key] else reason}
         )
     return pandas.DataFrame(rows)
 
@@ -59,32 +65,12 @@ def table(judged: pandas.DataFrame) -> pandas.DataFrame:
         known = row["verdict"] not in (NOT_RUN, UNLEARNED)
         effect, low, high = (number(row[name], 2, True) for name in ("effect", "low", "high"))
         interval = "exact" if row["low"] == row["high"] else f"{low} to {high}" if low else "none"
-        texts = {
-            "measured": row["measured"],
-            "effect": f"{effect} {row['unit']}",
-            "95 % interval": interval,
-        }
+        texts = {"measured": row["measured"], "effect": f"{effect} {row['unit']}"}
+        texts["95 % interval"] = interval
         if not known:
             texts = dict.fromkeys(texts, row["verdict"])
-        counts = {"languages": row["groups"], "runs": row["runs"], "seeds": row["seeds"]}
-        rows.append(
-            {"claim": row["claim"], "published": row["published"]}
-            | texts
-            | {name: str(count or "") for name, count in counts.items()}
-            | {"verdict": row["verdict"]}
-        )
+        counts = {name: str(row[name] or "") for name in _COUNTS}
+        counts = {"languages": counts.pop("groups")} | counts
+        claim = {"claim": row["claim"], "published": row["published"]}
+        rows.append(claim | texts | counts | {"verdict": row["verdict"]})
     return pandas.DataFrame(rows)
-
-
-def _numbers(effect: Effect) -> dict:
-    low, high = effect.interval
-    return {
-        "measured": effect.measured,
-        "effect": effect.value,
-        "low": low,
-        "high": high,
-        "unit": effect.unit,
-        "groups": effect.groups,
-        "runs": effect.runs,
-        "seeds": effect.seeds,
-    }

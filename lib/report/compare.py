@@ -32,7 +32,7 @@ def sweep(
     """
     part = _with_value(scores[scores["step"].isin(at)], name, given or {})
     if name == "order":  # models that went through all cuts, whatever the last one was
-        cuts = part["value"].str.count(">")
+        cuts = part["value"].map(lambda order: order.count(">")).astype(int)
         part = part[cuts == cuts.max()].assign(step="all cuts")
     part = part.assign(reference=part["own"] & (not whole))
     if whole:
@@ -106,7 +106,10 @@ def _with_value(scores: pandas.DataFrame, name: str, given: dict) -> pandas.Data
     rows = scores.to_dict("records")
     part = scores[pandas.Series(map(fits, rows), scores.index, dtype=bool)]
     rows = part.to_dict("records")
-    values, own = [setting(row, name) for row in rows], [name not in row["changed"] for row in rows]
+    values, own = (
+        [setting(row, name) for row in rows],
+        [name not in row["changed"] for row in rows],
+    )
     part = part.assign(value=values, own=pandas.Series(own, part.index, dtype=bool))
     return sort_by_value(part, name)
 

@@ -28,7 +28,7 @@ def sweep(
     """
     if points.empty:
         return None
-    names, lines = list(dict.fromkeys(points["panel"])), list(dict.fromkeys(points["line"]))
+    names, lines = (list(dict.fromkeys(points["panel"])), list(dict.fromkeys(points["line"])))
     columns = {1: 1, 2: 2, 4: 2}.get(len(names), 3)
     rows = -(-len(names) // columns)
     values = list(dict.fromkeys(points["value"]))
@@ -43,12 +43,9 @@ def sweep(
             axes.set_title(name.removesuffix(" (%)") if up else name, loc="left")
             axes.set(xlabel=across, ylabel=up)
             for place, (line, style) in enumerate(looks.items()):
-                aside = 0.16 * (place - (len(lines) - 1) / 2)
-                at = {
-                    value: value if numeric else number + aside
-                    for number, value in enumerate(values)
-                }
-                _series(axes, here[here["line"] == line], style, at)
+                part, aside = (here[here["line"] == line], 0.16 * (place - (len(lines) - 1) / 2))
+                at = part["value"] if numeric else part["value"].map(values.index) + aside
+                _series(axes, part.assign(at=at.astype(float)), style)
             _values_axis(axes, sorted(set(here["value"])) if numeric else values, numeric, log)
             axes.grid(**_GRID)
             axes.margins(y=0.12)
@@ -65,7 +62,7 @@ def convergence(curves: pandas.DataFrame, up: str) -> Figure | None:
     """
     if curves.empty:
         return None
-    names, lines = list(dict.fromkeys(curves["panel"])), list(dict.fromkeys(curves["line"]))
+    names, lines = (list(dict.fromkeys(curves["panel"])), list(dict.fromkeys(curves["line"])))
     size = (8.2, 2.5 * len(names) + 0.6)
     with panels(len(names), 2, size, sharey="row") as (figure, grid):
         for row, name in zip(grid, names, strict=True):
@@ -93,11 +90,8 @@ def lens_grid(curves: dict[str, dict[str, list[float]]]) -> Figure | None:
     if not curves:
         return None
     rows = [row for models in curves.values() for row in models.values()]
-    deepest, most, tallest = (
-        max(map(len, rows)),
-        max(map(max, rows)),
-        max(map(len, curves.values())),
-    )
+    deepest, tallest = (max(map(len, lists)) for lists in (rows, curves.values()))
+    most = max(map(max, rows))
     size = ((0.5 * deepest + 1.5) * len(curves) + 0.6, 0.34 * tallest + 1.2)
     with panels(1, len(curves), size) as (figure, grid):
         for axes, (title, models) in zip(grid.flat, curves.items(), strict=True):
@@ -150,11 +144,10 @@ def _look(place: int, line: str, joined: bool) -> dict:
     return look(place) | ({} if joined else {"linestyle": ""}) | paper
 
 
-def _series(axes, part: pandas.DataFrame, style: dict, at: dict) -> None:
-    """One line with its bars and markers; `at` says where each value stands."""
+def _series(axes, part: pandas.DataFrame, style: dict) -> None:
+    """One line with its bars and markers; the column `at` says where each value stands."""
     if part.empty:
         return
-    part = part.assign(at=part["value"].map(at).astype(float))
     line = part.sort_values("at")
     bars = line["deviation"].fillna(0) if line["deviation"].notna().any() else None
     plain = style | {"marker": "", "capsize": 2.5, "elinewidth": 0.9, "zorder": 3}
@@ -182,7 +175,7 @@ def _values_axis(axes, values: list, numeric: bool, log: bool) -> None:
 
 
 def _apart(values: list) -> list:
-    """The values that can be named on a logarithmic axis without touching, from the largest down."""
+    """The values whose names do not touch on a logarithmic axis, from the largest down."""
     kept: list = []
     for value in sorted(values, reverse=True):
         width = 0.02 + 0.02 * len(f"{value:,.10g}")

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 import pandas
 
 from lib import facts
+from lib.report.tables import number
 
-ADAPTED, FINISHED = ("adapt", ()), ("vocabulary", ())  # models: a step and its changed settings
+ADAPTED, FINISHED = (("adapt", ()), ("vocabulary", ()))  # models: a step and its changed settings
 
 
 @dataclass(frozen=True)
@@ -39,14 +40,12 @@ class Effect:
 
     def minus(self, other: "Effect") -> "Effect":
         """This effect minus another one."""
-        return Effect(
-            self.value - other.value,
-            self.variance + other.variance,
-            "",
+        counts = (
             max(self.groups, other.groups),
             self.runs + other.runs,
             min(self.seeds, other.seeds),
         )
+        return Effect(self.value - other.value, self.variance + other.variance, "", *counts)
 
 
 def cells(scores: pandas.DataFrame) -> dict:
@@ -79,7 +78,7 @@ def learned(cells: dict, scores: pandas.DataFrame) -> dict:
     """
     majority = {
         (row["language"], row["what"]): row["score"]
-        for row in scores[scores["step"] == "baseline"].to_dict("records")
+        for row in scores[scores["default"] & (scores["step"] == "baseline")].to_dict("records")
         if row["record"]["settings"]["baseline"]["kind"] == "majority"
     }
     result = {}
@@ -104,14 +103,9 @@ def gap(models: dict, left: tuple, right: tuple, task: str = "") -> Effect | Non
     if not pairs:
         return None
     variances = [one["seeds"] + other["seeds"] + _between(one, other) for one, other in pairs]
-    return Effect(
-        sum(one["mean"] - other["mean"] for one, other in pairs) / len(pairs),
-        sum(variances) / len(pairs) ** 2,
-        "",
-        1,
-        sum(one["runs"] + other["runs"] for one, other in pairs),
-        min(min(one["runs"], other["runs"]) for one, other in pairs),
-    )
+    value = sum(one["mean"] - other["mean"] for one, other in pairs) / len(pairs)
+    runs = [cell["runs"] for pair in pairs for cell in pair]
+    return Effect(value, sum(variances) / len(pairs) ** 2, "", 1, sum(runs), min(runs))
 
 
 def average(effects: list, measured: str, sign: int = 1, offset: float = 0.0) -> Effect | None:
@@ -120,14 +114,10 @@ def average(effects: list, measured: str, sign: int = 1, offset: float = 0.0) ->
     if not effects:
         return None
     value = sum(effect.value for effect in effects) / len(effects)
-    return Effect(
-        offset + sign * value,
-        sum(effect.variance for effect in effects) / len(effects) ** 2,
-        measured.format(f"{value:.1f}".replace("-", "\N{MINUS SIGN}")),
-        len(effects),
-        sum(effect.runs for effect in effects),
-        min(effect.seeds for effect in effects),
-    )
+    variance = sum(effect.variance for effect in effects) / len(effects) ** 2
+    runs, seeds = sum(e.runs for e in effects), min(e.seeds for e in effects)
+    words = measured.format(number(value))
+    return Effect(offset + sign * value, variance, words, len(effects), runs, seeds)
 
 
 def _variance(ends) -> float:

@@ -9,15 +9,16 @@ import math
 import pandas
 
 from lib import facts
-from lib.report.frame import statistics
-from lib.report.tables import NOT_AVAILABLE, NOT_RUN, REFERENCE
-from lib.report.tables import number, published, spread, to_markdown
+from lib.report import tables
+from lib.report.frame import STATISTICS, statistics
+from lib.report.tables import NOT_AVAILABLE, NOT_RUN, REFERENCE, number, spread
 from lib.study import steps
 from lib.study.publish import SIZES
 
 NOT_MEASURED = "not measured"
 WORSE = "worse than unigram"  # marks a model that token frequencies beat: its scores say nothing
 _MODEL = ["language", "teacher", "step", "hidden_size", "vocab_size", "variant", "tuning"]
+_NUMBERS = ["model", "parameters", "compression_rate", "mlm_loss", "published", "published_rate"]
 _IN_NAME = ("hidden.hidden_size", "vocabulary.kept_tokens")  # settings that every name shows
 
 
@@ -39,7 +40,7 @@ def cells(scores: pandas.DataFrame) -> pandas.DataFrame:
                 reference = references.get((model["tuning"], task), part[:0])
                 numbers = statistics(own.get(key, part[:0]), reference)
                 rows.append(model | {"task": task, "metric": entry["metric"]} | numbers)
-    return pandas.DataFrame(rows)
+    return pandas.DataFrame(rows, columns=[*_MODEL, *_NUMBERS, "task", "metric", *STATISTICS])
 
 
 def main_table(cells: pandas.DataFrame) -> pandas.DataFrame:
@@ -49,7 +50,7 @@ def main_table(cells: pandas.DataFrame) -> pandas.DataFrame:
     masked token; a teacher before its adaptation was measured on all its languages together only.
     """
     rows = []
-    for _, part in cells.groupby([*_MODEL], dropna=False, sort=False) if len(cells) else ():
+    for _, part in cells.groupby(_MODEL, dropna=False, sort=False):
         model, tasks = part.iloc[0], part.to_dict("records")
         unmeasured = model["step"] == "pretrain" or model["tuning"]
         loss = number(model["mlm_loss"], 2, missing=NOT_MEASURED if unmeasured else NOT_RUN)
@@ -66,11 +67,13 @@ def main_table(cells: pandas.DataFrame) -> pandas.DataFrame:
 
 
 def baselines(scores: pandas.DataFrame) -> pandas.DataFrame:
-    """The scores without an encoder in words, one row a language and kind; no rows without records."""
+    """The scores without an encoder in words, one row a language and kind of baseline."""
     rows: dict[tuple, dict] = {}
     for row in scores[scores["step"] == "baseline"].to_dict("records"):
         kind = row["record"]["settings"]["baseline"]["kind"]
-        changed = "".join(f"; {name[9:]} {value}" for name, value in row["changed"].items())
+        changed = "".join(
+            f"; {name[9:]} {tables.word(value)}" for name, value in row["changed"].items()
+        )
         rows.setdefault((row["language"], kind + changed), {})[row["what"]] = number(row["score"])
     tasks = [task for task in facts.facts("tasks") if any(task in row for row in rows.values())]
     table = [
@@ -82,38 +85,31 @@ def baselines(scores: pandas.DataFrame) -> pandas.DataFrame:
 
 def page(study: str, cells: pandas.DataFrame, baselines: pandas.DataFrame) -> str:
     """The page of the main table: the study's own models, the baselines, then the variants."""
-    measures = dict(zip(cells["task"], cells["metric"], strict=True)) if len(cells) else {}
-    listed = ", ".join(f"{task} {metric}" for task, metric in measures.items())
+    measures = ", ".join(dict.fromkeys(cells["task"] + " " + cells["metric"])) or "none"
     own = is_own(cells)
-    text = [
-        f"# Main table of the study {study}\n\n"
-        "Made by `notebooks/paper/main_table.ipynb`, which explains the columns.\n",
-        f"Measures, in percent: {listed or 'none'}.\n",
-        *(_sections(cells[own]) or ["No records yet.\n"]),
-    ]
+    made = "Made by `notebooks/paper/main_table.ipynb`, which explains the columns.\n"
+    text = [f"# Main table of the study {study}\n", made, f"Measures, in percent: {measures}.\n"]
+    text += _sections(cells[own]) or ["No records yet.\n"]
     if len(baselines):
-        text += ["## Without an encoder\n", to_markdown(baselines, left=2)]
+        text += ["## Without an encoder\n", tables.to_markdown(baselines, left=2)]
     return "\n".join([*text, *_sections(cells[~own], "Variants: ")])
 
 
 def is_own(cells: pandas.DataFrame) -> pandas.Series:
     """Which cells are of the study's own settings."""
-    if cells.empty:
-        return pandas.Series(dtype=bool)
     return cells["variant"].isin(["", WORSE]) & (cells["tuning"] == "")
 
 
 def _described(scores: pandas.DataFrame) -> pandas.DataFrame:
-    """The scores of models on tasks, and their MLM loss, with the words for the changed settings."""
+    """The task scores and MLM losses of models, with the words for the changed settings."""
     tasks = facts.facts("tasks")
     wanted = scores["step"].isin(steps.names("teacher", "cut"))
     scores = scores[wanted & scores["what"].isin([*tasks, "mlm_loss"])]
     models = [record["model"] for record in scores["record"]]
     worse = [bool(model.get("worse_than_unigram")) for model in models]
-    loss = scores["score"].where(scores["what"] == "mlm_loss")
     parts = zip(scores["changed"], worse, strict=True)
     return scores.assign(
-        mlm_loss=loss,
+        mlm_loss=scores["score"].where(scores["what"] == "mlm_loss"),
         whole=[model["teacher_parameters"] for model in models],
         variant=["; ".join(_words(c, False) + [WORSE] * low) for c, low in parts],
         tuning=["; ".join(_words(changed, True)) for changed in scores["changed"]],
@@ -122,20 +118,17 @@ def _described(scores: pandas.DataFrame) -> pandas.DataFrame:
 
 
 def _words(changed: dict, of_task: bool) -> list[str]:
-    return [
-        f"{name} {value:.10g}" if isinstance(value, int | float) else f"{name} {value}"
-        for name, value in sorted(changed.items())
-        if name not in _IN_NAME and name.startswith("finetune.") == of_task
-    ]
+    names = [name for name in changed if name.startswith("finetune.") == of_task]
+    names = sorted(set(names) - {*_IN_NAME})
+    return [f"{name} {tables.word(changed[name])}" for name in names]
 
 
 def _models(part: pandas.DataFrame, language: str, teacher: str) -> list[dict]:
     """The models of a language and teacher in the order of the table, run or not."""
-    paper = published("parameters")
+    paper = tables.published("parameters")
     paper = paper[paper["teacher"] == teacher].to_dict("records")
     models = part.groupby(_MODEL).first().reset_index().to_dict("records")
-    numbers = (*SIZES, "parameters", "compression_rate", "mlm_loss")
-    blank = dict.fromkeys(numbers, math.nan) | {"variant": "", "tuning": ""}
+    blank = dict.fromkeys([*SIZES, *_NUMBERS], math.nan) | {"variant": "", "tuning": ""}
     blank |= {"language": language, "teacher": teacher}
     run = {(model["step"], model["hidden_size"]) for model in models}
     sizes = ({name: row[name] for name in ("step", *SIZES)} for row in paper)
@@ -161,7 +154,7 @@ def _published_size(model: dict, paper: list[dict]) -> dict:
     whole = next((row["parameters"] for row in paper if row["step"] == "pretrain"), math.nan)
     other = whole if steps.step(model["step"]).kind == "teacher" else math.nan
     count = counts.get((model["step"], *(model[size] for size in SIZES)), other)
-    return {"published_parameters": count, "published_rate": 1 - count / whole}
+    return {"published": count, "published_rate": 1 - count / whole}
 
 
 def _name(model: dict) -> str:
@@ -173,7 +166,7 @@ def _name(model: dict) -> str:
 
 def _sizes(model: pandas.Series) -> dict[str, str]:
     count, rate = model["parameters"] / 1e6, 100 * model["compression_rate"]
-    paper, paper_rate = model["published_parameters"] / 1e6, 100 * model["published_rate"]
+    paper, paper_rate = model["published"] / 1e6, 100 * model["published_rate"]
     return {
         "parameters (M)": number(count, 2, missing=NOT_RUN),
         "published (M)": number(paper, 2, missing=NOT_AVAILABLE),
@@ -198,5 +191,5 @@ def _sections(cells: pandas.DataFrame, before: str = "") -> list[str]:
         gaps = [column for column in part if column.startswith("Δ")]
         scores = part.drop(columns=["language", "teacher", *gaps])
         text.append(f"## {before}{name}, {teacher}\n")
-        text += [to_markdown(scores), to_markdown(part[["model", *gaps]])]
+        text += [tables.to_markdown(scores), tables.to_markdown(part[["model", *gaps]])]
     return text

@@ -25,7 +25,7 @@ def page(study: str, notebook: str, title: str, parts: dict) -> str:
 
 
 def write(study: str, contents: dict, folder: str = "") -> str:
-    """Write a notebook's pages and figures to `folder` (figures/ when empty) and return their names.
+    """Write pages and figures to `folder` (figures/ when empty) and return the files' names.
 
     `contents` maps the ending of a file's name to its text or figure. Where there is none, no file
     is left.

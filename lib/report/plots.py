@@ -38,7 +38,7 @@ def learning_curve(history: list[dict]) -> Figure:
 
 
 def score_curve(history: list[dict], metric: str) -> Figure:
-    """Figure of a task's training: its score on dev (percent) by epoch; the best epoch is filled."""
+    """Figure of a task's training: score on dev (percent) by epoch; the best epoch is filled."""
     epochs = [entry["epoch"] for entry in history]
     scores = [100 * entry["dev_score"] for entry in history]
     best = scores.index(max(scores))

@@ -4,6 +4,7 @@ Drops are percentage points; the paper does not say whether its are points or sh
 """
 
 import math
+from dataclasses import replace
 
 import pandas
 
@@ -14,7 +15,11 @@ from lib.report.tables import number, published, text_seen
 from lib.study.run import PLAIN
 
 MARGIN = 1.0  # points: a drop below this is "costs nothing"
-THIRD, SMALL = 40000 / 119547, 10000 / 119547  # 40k and 10k tokens, as shares of mBERT's vocabulary
+THIRD, SMALL = (
+    40000 / 119547,
+    10000 / 119547,
+)  # 40k and 10k tokens, as shares of mBERT's vocabulary
+_UNTRIMMED = ("hidden", ())
 _AGAINST = {  # claim: step, setting, the alternative, names of both sides
     "mse_better": ("layers", "layers.distillation_loss", "kl", "MSE minus KL"),
     "teacher_weights": ("layers", "layers.layer_choice", "random", "teacher's layers minus random"),
@@ -39,8 +44,8 @@ def effects_of_claims(cells: dict, scores: pandas.DataFrame) -> dict[str, Effect
         "ner_sensitive": _task(cells, "ner", 1),
         "maltese_ner_worst": _worst(cells, "mlt", "ner"),
         "mse_faster": _faster(scores),
-        "vocabulary_free": _vocabulary_free(cells),
-        "vocabulary_hurts": _vocabulary_hurts(cells),
+        "vocabulary_free": _trimmed(cells, THIRD, THIRD / 3, -1, MARGIN),
+        "vocabulary_hurts": _trimmed(cells, 0, SMALL),
     }
 
 
@@ -58,18 +63,20 @@ def _size_removed(scores: pandas.DataFrame) -> Effect:
     return Effect(gone - (_bound("size_removed") - 0.5), 0.0, words, unit="%")
 
 
+def _finals(models: dict, name: str, size: str) -> dict:
+    """Size -> final model, of those that differ at most in the setting `name`."""
+    return {
+        next(iter(tasks.values()))[size]: (step, changed)
+        for (step, changed), tasks in models.items()
+        if tasks and step == "vocabulary" and dict(changed).keys() <= {name}
+    }
+
+
 def _drop(cells: dict, key: str, choose) -> Effect | None:
     """The published bound minus the average drop to the largest or smallest of the final models."""
     gaps = []
     for models in cells.values():
-        sizes = {}
-        for model, tasks in models.items():
-            if (
-                model[0] == "vocabulary"
-                and tasks
-                and dict(model[1]).keys() <= {"hidden.hidden_size"}
-            ):
-                sizes[next(iter(tasks.values()))["hidden_size"]] = model
+        sizes = _finals(models, "hidden.hidden_size", "hidden_size")
         if len(sizes) > (choose is max):  # with one size there is no moderate compression
             gaps.append(gap(models, ADAPTED, sizes[choose(sizes)]))
     return average(gaps, "drop {} points", sign=-1, offset=_bound(key))
@@ -79,11 +86,11 @@ def _text(cells: dict) -> Effect | None:
     """Drop of the language the teacher has seen least of, minus that of the one seen most of."""
     effects, words = [], []
     for teacher in sorted({teacher for _, teacher in cells}):
-        seen = text_seen(teacher)
-        gaps = {
-            name: gap(own, ADAPTED, FINISHED) for (name, of), own in cells.items() if of == teacher
-        }
-        drops = {name: drop for name, drop in gaps.items() if drop and name in seen}
+        seen, drops = text_seen(teacher), {}
+        for (language, of), models in cells.items():
+            drop = gap(models, ADAPTED, FINISHED) if of == teacher else None
+            if drop and language in seen:
+                drops[language] = drop
         if len({seen[language] for language in drops}) > 1:
             least, most = min(drops, key=seen.get), max(drops, key=seen.get)
             effects.append(drops[least].minus(drops[most]))
@@ -97,35 +104,30 @@ def _task(cells: dict, task: str, sign: int) -> Effect | None:
     drops = {}
     for other in facts.facts("tasks"):
         gaps = [gap(models, ADAPTED, FINISHED, other) for models in cells.values()]
-        drops[other] = average(gaps, f"{other} {{}}")
-    drops = {other: drop for other, drop in drops.items() if drop}
+        if drop := average(gaps, f"{other} {{}}"):
+            drops[other] = drop
     if task not in drops or len(drops) < 2:
         return None
-    words = ", ".join(drop.measured for drop in drops.values())
+    words = "drops: " + ", ".join(drop.measured for drop in drops.values())
     runs = sum(drop.runs for drop in drops.values())
-    own = drops.pop(task)
-    effect = own.minus(max(drops.values(), key=lambda drop: sign * drop.value))
-    value = sign * effect.value
-    return Effect(value, effect.variance, f"drops: {words}", effect.groups, runs, effect.seeds)
+    effect = drops.pop(task).minus(max(drops.values(), key=lambda drop: sign * drop.value))
+    return replace(effect, value=sign * effect.value, measured=words, runs=runs)
 
 
 def _worst(cells: dict, language: str, task: str) -> Effect | None:
     """Drop of one language's task minus the largest other drop, of any language and task."""
-    gaps = {
-        (of, other): gap(models, ADAPTED, FINISHED, other)
-        for (of, _), models in cells.items()
-        for other in facts.facts("tasks")
-    }
-    drops = {key: drop for key, drop in gaps.items() if drop}
+    drops = {}
+    for (of, _), models in cells.items():
+        for other in facts.facts("tasks"):
+            if drop := gap(models, ADAPTED, FINISHED, other):
+                drops[of, other] = drop
     languages = {of for of, _ in drops}
     if (language, task) not in drops or len(languages) < 2:
         return None
     own = drops.pop((language, task))
-    worst = max(drops, key=lambda key: drops[key].value)
-    effect, (of, other) = own.minus(drops[worst]), worst
-    words = f"{language} {task} {own.value:.1f}, next {of} {other} {drops[worst].value:.1f}"
-    runs, seeds = effect.runs, effect.seeds
-    return Effect(effect.value, effect.variance, words, len(languages), runs, seeds)
+    (of, other), drop = max(drops.items(), key=lambda item: item[1].value)
+    words = f"{language} {task} {own.value:.1f}, next {of} {other} {drop.value:.1f}"
+    return replace(own.minus(drop), measured=words, groups=len(languages))
 
 
 def _faster(scores: pandas.DataFrame) -> Effect | None:
@@ -148,34 +150,16 @@ def _faster(scores: pandas.DataFrame) -> Effect | None:
     return Effect(gaps.mean(), gaps.var() / count, words, count, 2 * count, 1, "nats")
 
 
-def _vocabulary_free(cells: dict) -> Effect | None:
-    """MARGIN minus the drop that trimming to about a third of the vocabulary costs."""
-
-    def nearest(shares):
-        near = [share for share in shares if abs(share - THIRD) < THIRD / 3]
-        return min(near, key=lambda share: abs(share - THIRD), default=None)
-
-    return _trimmed(cells, nearest, -1, MARGIN)
-
-
-def _vocabulary_hurts(cells: dict) -> Effect | None:
-    """The drop that trimming to the smallest share below SMALL costs."""
-    return _trimmed(cells, lambda shares: min((s for s in shares if s < SMALL), default=None))
-
-
-def _trimmed(cells: dict, choose, sign: int = 1, offset: float = 0.0) -> Effect | None:
-    """The drop from the model before trimming to the trimmed one whose share `choose` takes."""
+def _trimmed(cells: dict, target: float, reach: float, sign=1, offset=0.0) -> Effect | None:
+    """The drop from the model before trimming to the one with nearly the target share of tokens."""
     gaps, kept = [], []
     for models in cells.values():
-        whole, shares = models.get(("hidden", ())), {}
-        for model, tasks in models.items():
-            if model[0] == "vocabulary" and dict(model[1]).keys() <= {"vocabulary.kept_tokens"}:
-                if whole and tasks:
-                    sizes = [next(iter(of.values()))["vocab_size"] for of in (tasks, whole)]
-                    shares[sizes[0] / sizes[1]] = model
-        share = choose(shares)
-        if share is not None:
-            kept.append(share)
-            gaps.append(gap(models, ("hidden", ()), shares[share]))
+        whole = next(iter(models.get(_UNTRIMMED, {}).values()), {"vocab_size": math.inf})
+        finals = _finals(models, "vocabulary.kept_tokens", "vocab_size")
+        shares = {count / whole["vocab_size"]: model for count, model in finals.items()}
+        near = [share for share in shares if share > 0 and abs(share - target) < reach]
+        if near:
+            kept.append(min(near, key=lambda share: abs(share - target)))
+            gaps.append(gap(models, _UNTRIMMED, shares[kept[-1]]))
     words = f"{100 * sum(kept) / len(kept):.0f} % kept: " if kept else ""
     return average(gaps, words + "drop {} points", sign, offset)

@@ -16,14 +16,14 @@ _HATCHES = ("", "////", "....", "xxxx", "\\\\\\\\")
 _DOTTED = {"color": "#BBBBBB", "linewidth": 0.6, "zorder": 0}
 
 
-def size_against_score(cells: pandas.DataFrame, tasks: dict[str, str] | None = None) -> Figure:
-    """Figure of parameters (millions) against score (percent), one panel a task, one line a language.
+def size_against_score(cells: pandas.DataFrame) -> Figure:
+    """Figure of parameters (millions) against score, one panel a task, one line a language.
 
-    `cells` is what `main_table.cells` returns; `tasks` maps a task to its panel's title. A line
-    joins the study's own models by size, from the adapted teacher down; bars are one standard
-    deviation. Hollow markers are the teacher before adaptation and models with other settings.
+    `cells` is what `main_table.cells` returns. A line joins the study's own models by size, from
+    the adapted teacher down; bars are one standard deviation. Hollow markers are the teacher before
+    adaptation and models with other settings.
     """
-    tasks = tasks or {task: entry["name"] for task, entry in facts.facts("tasks").items()}
+    tasks = {task: entry["name"] for task, entry in facts.facts("tasks").items()}
     teachers = list(dict.fromkeys(cells["teacher"])) or [""]
     looks = {name: look(place) for place, name in enumerate(dict.fromkeys(cells["language"]))}
     columns = len(tasks) if len(teachers) > 1 else min(2, len(tasks))
@@ -39,8 +39,7 @@ def size_against_score(cells: pandas.DataFrame, tasks: dict[str, str] | None = N
             axes.set_title(title, loc="left", pad=62)
         known = facts.facts("languages")
         handles = [
-            Line2D([], [], label=known[language]["name"], **style)
-            for language, style in looks.items()
+            Line2D([], [], label=known[key]["name"], **style) for key, style in looks.items()
         ]
         hollow = {"linestyle": "", "marker": "o", "markerfacecolor": "white", "color": "black"}
         notes = [Line2D([], [], label="not adapted, or other settings", **hollow)]
@@ -52,11 +51,11 @@ def size_against_score(cells: pandas.DataFrame, tasks: dict[str, str] | None = N
 
 
 def parameter_bars(parts: pandas.DataFrame) -> Figure:
-    """Figure of where parameters are: one panel a `teacher`, one bar a `model`, one stretch a `part`.
+    """Figure of where parameters are, one panel a `teacher`, one bar a `model` with its `part`s.
 
     `parts` has the columns teacher, model, part and parameters; all are drawn in their order.
     """
-    teachers, names = list(dict.fromkeys(parts["teacher"])), list(dict.fromkeys(parts["part"]))
+    teachers, names = (list(dict.fromkeys(parts["teacher"])), list(dict.fromkeys(parts["part"])))
     rows = parts.groupby("teacher")["model"].nunique().max()
     size = (4.6 * len(teachers), 0.34 * rows + 1.3)
     with panels(1, len(teachers), size, sharex=True) as (figure, grid):
@@ -107,7 +106,7 @@ def _panel(axes, part: pandas.DataFrame, looks: dict) -> None:
 
 
 def _name_models(axes, part: pandas.DataFrame) -> None:
-    """Write the names of the models above the panel, each over its largest, apart where it is close."""
+    """Write the names of the models above the panel, each over its largest, a gap apart."""
     from sklearn.isotonic import isotonic_regression  # here: it takes a second to import
 
     models = _named(part)

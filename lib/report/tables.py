@@ -13,7 +13,7 @@ REFERENCE = "reference"
 
 
 def published(name: str) -> pandas.DataFrame:
-    """The published numbers of data/paper/<name>.csv; their column `source` says where they are from."""
+    """The published numbers of data/paper/<name>.csv; the column `source` says their origin."""
     known = sorted(file.stem for file in files.PAPER.glob("*.csv"))
     if name not in known:
         raise StudyError(
@@ -57,7 +57,7 @@ def spread(of: dict, name: str = "mean", digits: int = 1) -> str:
 
 
 def to_markdown(frame: pandas.DataFrame, left: int = 1) -> str:
-    """`frame` as a Markdown table without its index; the first `left` columns are set flush left."""
+    """`frame` as a Markdown table without its index, its first `left` columns set flush left."""
     lines = [list(frame.columns), *frame.itertuples(index=False, name=None)]
     lines = [[" ".join(str(value).replace("|", "\\|").split()) for value in line] for line in lines]
     widths = [max(3, *map(len, column)) for column in zip(*lines, strict=True)]
