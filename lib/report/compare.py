@@ -30,7 +30,7 @@ def sweep(
     before the cut: its models stand for the value that cuts nothing, and differences are to them.
     A measure of which a language has one value only is left out.
     """
-    part = _with_value(scores[scores["step"].isin(at)], name, given or {})
+    part = with_value(scores[scores["step"].isin(at)], name, given)
     if name == "order":  # models that went through all cuts, whatever the last one was
         cuts = part["value"].map(lambda order: order.count(">")).astype(int)
         part = part[cuts == cuts.max()].assign(step="all cuts")
@@ -39,7 +39,7 @@ def sweep(
         chosen = scores["default"] & (scores["step"] == whole)
         uncut = scores[chosen & scores["language"].isin(part["language"])]
         uncut = uncut.assign(value=uncut[_SIZES[name]].astype(int), own=False, reference=True)
-        part = sort_by_value(pandas.concat([uncut, part]), name)
+        part = _sorted(pandas.concat([uncut, part]), name)
     alone = ["language", "teacher", "what", *([] if whole else ["step"])]
     several = part.groupby(alone)["value"].transform("nunique") > 1
     return compare(part[several], across=bool(whole))
@@ -52,7 +52,7 @@ def drops(scores: pandas.DataFrame, name: str = "") -> pandas.DataFrame:
     """
     ends = scores[scores["step"].isin(["adapt", "vocabulary"])]
     ends = ends[ends["what"].isin([*facts.facts("tasks"), "mlm_loss"])]
-    ends = _with_value(ends, name, {}) if name else ends[ends["default"]].assign(value="", own=True)
+    ends = with_value(ends, name) if name else ends[ends["default"]].assign(value="", own=True)
     ends = ends.assign(reference=ends["step"] == "adapt")
     parts = [compare(part, across=True) for _, part in ends.groupby("value", sort=False)]
     result = pandas.concat(parts) if parts else compare(ends)
@@ -95,26 +95,25 @@ def average(comparison: pandas.DataFrame) -> pandas.DataFrame:
     return pandas.concat([tasks, pandas.DataFrame(rows), others], ignore_index=True)
 
 
-def _with_value(scores: pandas.DataFrame, name: str, given: dict) -> pandas.DataFrame:
-    """The scores that differ at most in one setting, with its `value` and whether it is `own`."""
+def with_value(scores: pandas.DataFrame, name: str, given: dict | None = None) -> pandas.DataFrame:
+    """The scores that differ at most in one setting, with its `value` and whether it is `own`.
 
-    def fits(row):
-        changed = set(row["changed"]) - {name} - set(given)
-        values = {key: setting(row, key) for key in (name, *given)}
-        return not changed and values[name] is not None and given.items() <= values.items()
+    All have the values of the settings in `given`.
+    """
+    given, rows = given or {}, scores.to_dict("records")
+    values = pandas.Series([setting(row, name) for row in rows], scores.index, dtype=object)
+    changed = scores["changed"].map(lambda changed: not changed.keys() - {name, *given})
+    fits = values.notna() & changed.astype(bool)
+    for key, value in given.items():
+        fits &= pandas.Series(
+            [setting(row, key) == value for row in rows], scores.index, dtype=bool
+        )
+    own = scores["changed"].map(lambda changed: name not in changed).astype(bool)
+    part = scores[fits].assign(value=values[fits].infer_objects(), own=own[fits])
+    return _sorted(part, name)
 
-    rows = scores.to_dict("records")
-    part = scores[pandas.Series(map(fits, rows), scores.index, dtype=bool)]
-    rows = part.to_dict("records")
-    values, own = (
-        [setting(row, name) for row in rows],
-        [name not in row["changed"] for row in rows],
-    )
-    part = part.assign(value=values, own=pandas.Series(own, part.index, dtype=bool))
-    return sort_by_value(part, name)
 
-
-def sort_by_value(part: pandas.DataFrame, name: str) -> pandas.DataFrame:
+def _sorted(part: pandas.DataFrame, name: str) -> pandas.DataFrame:
     """Sorted by value: numbers by size, words in the order in which they are declared."""
     words = steps.choices(*name.split(".")) if "." in name else ()
     numbers = {word: place for place, word in enumerate(words)}

@@ -43,9 +43,11 @@ def sweep(
             axes.set_title(name.removesuffix(" (%)") if up else name, loc="left")
             axes.set(xlabel=across, ylabel=up)
             for place, (line, style) in enumerate(looks.items()):
-                part, aside = (here[here["line"] == line], 0.16 * (place - (len(lines) - 1) / 2))
-                at = part["value"] if numeric else part["value"].map(values.index) + aside
-                _series(axes, part.assign(at=at.astype(float)), style)
+                part = here[here["line"] == line]
+                if len(part):
+                    aside = 0.16 * (place - (len(lines) - 1) / 2)
+                    at = part["value"] if numeric else part["value"].map(values.index) + aside
+                    _series(axes, part.assign(at=at.astype(float)), style)
             _values_axis(axes, sorted(set(here["value"])) if numeric else values, numeric, log)
             axes.grid(**_GRID)
             axes.margins(y=0.12)
@@ -146,8 +148,6 @@ def _look(place: int, line: str, joined: bool) -> dict:
 
 def _series(axes, part: pandas.DataFrame, style: dict) -> None:
     """One line with its bars and markers; the column `at` says where each value stands."""
-    if part.empty:
-        return
     line = part.sort_values("at")
     bars = line["deviation"].fillna(0) if line["deviation"].notna().any() else None
     plain = style | {"marker": "", "capsize": 2.5, "elinewidth": 0.9, "zorder": 3}

@@ -36,7 +36,7 @@ def frame(records: list[dict]) -> pandas.DataFrame:
     return result.assign(
         low=result["low"].astype(float),
         high=result["high"].astype(float),
-        default=[not changed for changed in result["changed"]],
+        default=result["changed"].map(len).eq(0),
         order=[" > ".join(step for step in chain if step in cuts) for chain in chains],
     )
 

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from lib import files
-from lib.report import frame, pages
+from lib.report import frame
 from lib.study.make import warm_kernel
 
 MAKERS = {  # notebook: endings of its files; it needs a record of this step, or with this change
@@ -41,13 +41,15 @@ def make(study: str, records: str = "", figures: str = "") -> list[str]:
     records are removed.
     """
     parameters = {"study": study, "records": records, "figures_folder": figures}
+    folder = files.ROOT / figures if figures else files.FIGURES
     found = frame.records(study, records)
     there = {name for record in found for name in (record["step"], *record["changed"])}
     wanted = [name for name, (_, needs) in MAKERS.items() if not needs or there & {*needs.split()}]
     for name in MAKERS.keys() - set(wanted):
-        pages.write(study, dict.fromkeys(MAKERS[name][0].split()), figures)
-    with warm_kernel() as execute, tempfile.TemporaryDirectory() as folder:
-        copies = files.ROOT / figures if records and figures else Path(folder)
+        for ending in MAKERS[name][0].split():
+            (folder / f"{study}_{ending}").unlink(missing_ok=True)
+    with warm_kernel() as execute, tempfile.TemporaryDirectory() as temporary:
+        copies = folder if records and figures else Path(temporary)
         for name in wanted:
             execute(_notebook(name), copies / f"{name}.ipynb", parameters)
     return wanted

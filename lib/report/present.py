@@ -3,8 +3,7 @@
 import pandas
 
 from lib import facts
-from lib.report.compare import MEASURES, sort_by_value
-from lib.report.frame import setting
+from lib.report.compare import MEASURES, with_value
 from lib.report.tables import NOT_AVAILABLE, NOT_RUN, REFERENCE, spread, word
 
 
@@ -39,14 +38,11 @@ def table(comparison: pandas.DataFrame, name: str, values=(), published=None) ->
 def points(comparison: pandas.DataFrame, line: str = "language") -> pandas.DataFrame:
     """A comparison as `compare_plots.sweep` draws it: panel, line, value, mean, deviation, own."""
     tasks = {task: f"{entry['name']} (%)" for task, entry in facts.facts("tasks").items()}
-    panels = tasks | MEASURES | {"average": "average (%)"}
-    languages = {key: entry["name"] for key, entry in facts.facts("languages").items()}
-    lines = comparison[line].map(lambda name: languages.get(name, name))
-    result = comparison[["value", "mean", "deviation"]].assign(
-        panel=comparison["what"].map(panels),
-        line=lines,
-        own=comparison["own"] | comparison["reference"],
-    )
+    names = tasks | MEASURES | {"average": "average (%)"}
+    names |= {key: entry["name"] for key, entry in facts.facts("languages").items()}
+    panels, lines = (comparison[of].replace(names) for of in ("what", line))
+    own = comparison["own"] | comparison["reference"]
+    result = comparison[["value", "mean", "deviation"]].assign(panel=panels, line=lines, own=own)
     return result.reset_index(drop=True)
 
 
@@ -57,11 +53,8 @@ def curves(scores: pandas.DataFrame, name: str, step: str) -> pandas.DataFrame:
     """
     rows = []
     models = scores[(scores["what"] == "mlm_loss") & (scores["step"] == step)]
-    models = models[[set(changed) <= {name} for changed in models["changed"]]]
-    models = models.assign(value=[setting(row, name) for row in models.to_dict("records")])
-    for model in (
-        sort_by_value(models, name).sort_values("language", kind="stable").to_dict("records")
-    ):
+    models = with_value(models, name).sort_values("language", kind="stable")
+    for model in models.to_dict("records"):
         record = model["record"]
         line = {"panel": facts.fact("languages", model["language"])["name"]}
         line["line"] = word(model["value"])
