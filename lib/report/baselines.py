@@ -9,7 +9,7 @@ import pandas
 from lib import facts
 from lib.report import present
 from lib.report.frame import statistics
-from lib.report.tables import NOT_AVAILABLE, NOT_RUN, number, spread
+from lib.report.words import NOT_AVAILABLE, NOT_RUN, number, spread
 
 MODELS = {
     "majority": "most frequent answer",

@@ -8,7 +8,7 @@ effect has a 95 % interval, and the interval decides:
 - UNLEARNED: the claim is about a task that the adapted teacher has not learned. Where the study has
   the baseline of the most frequent answer, a task whose interval for that teacher reaches down to
   the baseline is left out of everything.
-- tables.NOT_RUN: a run that the claim is about is missing.
+- words.NOT_RUN: a run that the claim is about is missing.
 """
 
 import math
@@ -17,7 +17,8 @@ import pandas
 
 from lib.report import effects, rules
 from lib.report.effects import Effect
-from lib.report.tables import NOT_RUN, number, published
+from lib.report.tables import published
+from lib.report.words import NOT_RUN, number
 
 HOLDS, FAILS = "holds", "does not hold"
 UNSEEN, UNLEARNED = "cannot be seen at this size", "not learned by the teacher"

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import pandas
 
 from lib import facts
-from lib.report.tables import number
+from lib.report.words import number
 
 ADAPTED, FINISHED = (("adapt", ()), ("vocabulary", ()))  # models: a step and its changed settings
 

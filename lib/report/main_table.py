@@ -11,7 +11,7 @@ import pandas
 from lib import facts
 from lib.report import tables
 from lib.report.frame import STATISTICS, statistics
-from lib.report.tables import NOT_AVAILABLE, NOT_RUN, REFERENCE, number, spread
+from lib.report.words import NOT_AVAILABLE, NOT_RUN, REFERENCE, number, spread, word
 from lib.study import steps
 from lib.study.publish import SIZES
 
@@ -71,9 +71,7 @@ def baselines(scores: pandas.DataFrame) -> pandas.DataFrame:
     rows: dict[tuple, dict] = {}
     for row in scores[scores["step"] == "baseline"].to_dict("records"):
         kind = row["record"]["settings"]["baseline"]["kind"]
-        changed = "".join(
-            f"; {name[9:]} {tables.word(value)}" for name, value in row["changed"].items()
-        )
+        changed = "".join(f"; {name[9:]} {word(value)}" for name, value in row["changed"].items())
         rows.setdefault((row["language"], kind + changed), {})[row["what"]] = number(row["score"])
     tasks = [task for task in facts.facts("tasks") if any(task in row for row in rows.values())]
     table = [
@@ -120,7 +118,7 @@ def _described(scores: pandas.DataFrame) -> pandas.DataFrame:
 def _words(changed: dict, of_task: bool) -> list[str]:
     names = [name for name in changed if name.startswith("finetune.") == of_task]
     names = sorted(set(names) - {*_IN_NAME})
-    return [f"{name} {tables.word(changed[name])}" for name in names]
+    return [f"{name} {word(changed[name])}" for name in names]
 
 
 def _models(part: pandas.DataFrame, language: str, teacher: str) -> list[dict]:

@@ -4,7 +4,7 @@ import pandas
 
 from lib import facts
 from lib.report.compare import MEASURES, with_value
-from lib.report.tables import NOT_AVAILABLE, NOT_RUN, REFERENCE, spread, word
+from lib.report.words import NOT_AVAILABLE, NOT_RUN, REFERENCE, spread, word
 
 
 def table(comparison: pandas.DataFrame, name: str, values=(), published=None) -> pandas.DataFrame:

@@ -11,7 +11,8 @@ import pandas
 from lib import facts
 from lib.report.effects import ADAPTED, FINISHED, Effect, average, gap
 from lib.report.frame import setting
-from lib.report.tables import number, published, text_seen
+from lib.report.tables import published, text_seen
+from lib.report.words import number
 from lib.study.run import PLAIN
 
 MARGIN = 1.0  # points: a drop below this is "costs nothing"

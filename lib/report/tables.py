@@ -1,4 +1,4 @@
-"""Published numbers, and numbers and tables in words. Differences are percentage points."""
+"""Published numbers, and tables in Markdown."""
 
 import math
 
@@ -6,10 +6,6 @@ import pandas
 
 from lib import facts, files
 from lib.errors import StudyError
-
-NOT_RUN = "not run"
-NOT_AVAILABLE = "not available"
-REFERENCE = "reference"
 
 
 def published(name: str) -> pandas.DataFrame:
@@ -33,27 +29,6 @@ def text_seen(teacher: str) -> dict[str, float]:
     seen = published("pretraining_text")
     seen = seen[(seen["stage"] == "pre-training") & (seen["teacher"] == teacher)]
     return dict(zip(seen["language"], seen["amount"].astype(float), strict=True))
-
-
-def word(value) -> str:
-    """A setting in words, such as 40,000 and 0.25 and last_k."""
-    plain = isinstance(value, bool) or not isinstance(value, int | float)
-    return str(value) if plain else f"{value:,.10g}"
-
-
-def number(value: float, digits: int = 1, signed: bool = False, missing: str = "") -> str:
-    """A number with a true minus sign; `missing` instead of nan."""
-    if pandas.isna(value):
-        return missing
-    return f"{value:{'+' if signed else ''}.{digits}f}".replace("-", "\N{MINUS SIGN}")
-
-
-def spread(of: dict, name: str = "mean", digits: int = 1) -> str:
-    """`mean ± standard deviation (runs)` of the statistics `of`; the same of the `difference`."""
-    deviation, count = ("deviation", "runs") if name == "mean" else (f"{name}_deviation", "pairs")
-    text = number(of[name], digits, signed=name != "mean")
-    text += "" if pandas.isna(of[deviation]) else f" ± {of[deviation]:.{digits}f}"
-    return text + (f" ({of[count]})" if of[count] else " (unpaired)")
 
 
 def to_markdown(frame: pandas.DataFrame, left: int = 1) -> str:

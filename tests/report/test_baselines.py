@@ -5,7 +5,7 @@ import math
 import pytest
 from made_up import STEPS, baseline, only, record, scores
 
-from lib.report import baselines, tables
+from lib.report import baselines, words
 
 SCRATCH = {"hidden.hidden_start": "random", "hidden.mlm_weight": 1.0, "hidden.steps": 9}
 
@@ -88,11 +88,11 @@ def test_the_tables_say_what_is_not_there():
     )
     laid = baselines.table(rows)
     ngrams = only(laid, model="character n-grams")
-    assert ngrams.tolist()[3:] == ["0.07", "", "70.0", tables.NOT_RUN]
+    assert ngrams.tolist()[3:] == ["0.07", "", "70.0", words.NOT_RUN]
     assert only(laid, model="adapted teacher")["pos"] == "90.0 (1)"
     assert baselines.gaps(rows).set_index("model")["tc"].to_dict() == {
         "finished student": "\N{MINUS SIGN}20.0 (\N{MINUS SIGN}30.0 to +0.0)",
-        "adapted teacher": tables.NOT_AVAILABLE,
+        "adapted teacher": words.NOT_AVAILABLE,
     }
     assert baselines.points(rows)["value"].tolist()[:3] == ["majority", "n-grams", "student"]
     empty = baselines.rows(scores())

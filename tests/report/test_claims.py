@@ -7,7 +7,7 @@ from made_up import baseline, record, scored, scores
 
 from lib.report import claims, rules, tables
 from lib.report.claims import FAILS, HOLDS, UNLEARNED, UNSEEN
-from lib.report.tables import NOT_RUN
+from lib.report.words import NOT_RUN
 
 TASKS = ("tc", "sa", "ner", "pos")
 SVD = {"hidden.hidden_start": "svd"}

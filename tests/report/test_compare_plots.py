@@ -137,6 +137,16 @@ def test_intervals_that_leave_zero_out_are_filled():
     assert bars == [[1.0, 3.0], [-1.0, 3.0]]
 
 
+def test_a_line_may_lack_a_panel():
+    """Words and numbers alike: the panel then has the other lines only."""
+    for values in (["last_k", "random"], [1, 2]):
+        frame = points(values, panels=("topic (%)", "sentiment (%)"))
+        alone = frame[(frame["panel"] == "topic (%)") | (frame["line"] == "Slovak")]
+        first, second = compare_plots.sweep(alone, "x").axes
+        drawn = [len(markers(axes, True) + markers(axes, False)) for axes in (first, second)]
+        assert drawn == [4, 2]
+
+
 def test_same_data_same_bytes(tmp_path):
     files = [
         style.save(compare_plots.sweep(points(["a", "b"]), "x"), "figure", tmp_path / name)

@@ -8,7 +8,7 @@ from made_up import parameters
 
 from lib import facts, files
 from lib.errors import StudyError
-from lib.report import paper_sizes, tables
+from lib.report import paper_sizes, tables, words
 from lib.study.publish import SIZES
 
 
@@ -103,11 +103,11 @@ def test_text_seen_is_published_or_our_own():
 
 
 def test_numbers_in_words():
-    assert [tables.word(value) for value in (40000, 0.25, "last_k", True)] == [
+    assert [words.word(value) for value in (40000, 0.25, "last_k", True)] == [
         "40,000",
         "0.25",
         "last_k",
         "True",
     ]
-    assert tables.number(-1.25, 1, signed=True) == "\N{MINUS SIGN}1.2"
-    assert tables.number(math.nan, missing="not run") == "not run"
+    assert words.number(-1.25, 1, signed=True) == "\N{MINUS SIGN}1.2"
+    assert words.number(math.nan, missing="not run") == "not run"
