@@ -110,11 +110,10 @@ def _seconds(record: dict, records: dict) -> float:
     """
     chain = [records[name] for name in record["chain"] if name in records]
     trained = [made for made in chain if made["step"] in ("adapt", "layers", "hidden")]
-    last = trained[-1:]
-    if last and last[0]["settings"].get("hidden", {}).get("hidden_start") == "random":
-        trained = last
-    seconds = [made["made"]["seconds"]["history"][-1] for made in trained]
-    return sum(seconds) if seconds else math.nan
+    if trained and trained[-1]["settings"].get("hidden", {}).get("hidden_start") == "random":
+        trained = trained[-1:]
+    seconds = [made["made"]["seconds"].get("history", [])[-1:] for made in trained]
+    return sum(sum(last) for last in seconds) if any(seconds) else math.nan
 
 
 def _above(records: pandas.Series) -> dict:
@@ -126,8 +125,8 @@ def _above(records: pandas.Series) -> dict:
 
 def _laid_out(rows: pandas.DataFrame, head, cell) -> pandas.DataFrame:
     """One row a model: its names, the columns that `head` makes, and a `cell` for each task."""
-    laid, tasks = ([], [task for task in facts.facts("tasks") if task in set(rows["what"])])
-    keys = ["language", "teacher", "model", "steps"]
+    tasks = [task for task in facts.facts("tasks") if task in set(rows["what"])]
+    keys, laid = ["language", "teacher", "model", "steps"], []
     for (language, teacher, kind, steps), part in rows.groupby(keys, sort=False):
         texts = {row["what"]: cell(row) for row in part.to_dict("records")}
         name = MODELS[kind] + (f", {steps:,} steps" if steps else "")

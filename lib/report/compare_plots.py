@@ -28,7 +28,7 @@ def sweep(
     """
     if points.empty:
         return None
-    names, lines = (list(dict.fromkeys(points["panel"])), list(dict.fromkeys(points["line"])))
+    names, lines = (list(dict.fromkeys(points[column])) for column in ("panel", "line"))
     columns = {1: 1, 2: 2, 4: 2}.get(len(names), 3)
     rows = -(-len(names) // columns)
     values = list(dict.fromkeys(points["value"]))
@@ -64,7 +64,7 @@ def convergence(curves: pandas.DataFrame, up: str) -> Figure | None:
     """
     if curves.empty:
         return None
-    names, lines = (list(dict.fromkeys(curves["panel"])), list(dict.fromkeys(curves["line"])))
+    names, lines = (list(dict.fromkeys(curves[column])) for column in ("panel", "line"))
     size = (8.2, 2.5 * len(names) + 0.6)
     with panels(len(names), 2, size, sharey="row") as (figure, grid):
         for row, name in zip(grid, names, strict=True):

@@ -81,9 +81,7 @@ def coverage_curve(token_count, kept: int) -> Figure:
     return figure
 
 
-def lens_curve(
-    curves: dict[str, list], quantity="probability of the true token (%)"
-) -> Figure | None:
+def lens_curve(curves: dict[str, list[float]]) -> Figure | None:
     """Figure of how far each layer knows the hidden token, one line a model, from the embeddings;
     None without curves.
 
@@ -91,7 +89,8 @@ def lens_curve(
     """
     if not curves:
         return None
-    with single("layer (0: embeddings)", quantity) as (figure, axes):
+    names = ("layer (0: embeddings)", "probability of the true token (%)")
+    with single(*names) as (figure, axes):
         for place, (name, shares) in enumerate(curves.items()):
             values = [100 * share for share in shares]
             axes.plot(range(len(values)), values, label=name, **look(place))

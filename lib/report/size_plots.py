@@ -55,7 +55,7 @@ def parameter_bars(parts: pandas.DataFrame) -> Figure:
 
     `parts` has the columns teacher, model, part and parameters; all are drawn in their order.
     """
-    teachers, names = (list(dict.fromkeys(parts["teacher"])), list(dict.fromkeys(parts["part"])))
+    teachers, names = (list(dict.fromkeys(parts[column])) for column in ("teacher", "part"))
     rows = parts.groupby("teacher")["model"].nunique().max()
     size = (4.6 * len(teachers), 0.34 * rows + 1.3)
     with panels(1, len(teachers), size, sharex=True) as (figure, grid):
@@ -102,7 +102,8 @@ def _panel(axes, part: pandas.DataFrame, looks: dict) -> None:
     axes.xaxis.set(major_locator=LogLocator(subs=(1, 2, 3, 5, 7)), minor_locator=NullLocator())
     axes.xaxis.set(major_formatter=named)
     axes.grid(axis="y", color="#DDDDDD", linewidth=0.6)
-    _name_models(axes, part[own])
+    if own.any():
+        _name_models(axes, part[own])
 
 
 def _name_models(axes, part: pandas.DataFrame) -> None:

@@ -94,7 +94,9 @@ def test_a_page_is_its_tables_and_nothing_without_rows():
 
 
 def test_the_readme_shows_the_committed_table():
-    """The first tables of the README are those of figures/mini_main_table.md before its variants, so no number stands there by hand."""
+    """The first tables of the README are those of figures/mini_main_table.md before its variants,
+    so no number stands there by hand.
+    """
     readme = (files.ROOT / "README.md").read_text(encoding="utf-8")
     lines = (
         (files.FIGURES / "mini_main_table.md")
