@@ -8,7 +8,6 @@ import pandas
 from lib import files
 from lib.study import publish, steps
 from lib.study import records as record_files
-from lib.study.run import ADAPTED
 
 STATISTICS = ("mean", "deviation", "runs", "difference", "difference_deviation", "pairs")
 _COLUMNS = (
@@ -55,7 +54,7 @@ def setting(row: dict, name: str):
     if name == "order":
         return row["order"]
     if name == "teacher":
-        return row["changed"].get(name, ADAPTED)
+        return row["changed"].get(name, "adapted")
     settings = row["record"]["settings"].get(step)
     return None if settings is None else {**steps.LATER.get(step, {}), **settings}.get(key)
 

@@ -13,7 +13,6 @@ from lib.report.effects import ADAPTED, FINISHED, Effect, average, gap
 from lib.report.frame import setting
 from lib.report.tables import published, text_seen
 from lib.report.words import number
-from lib.study.run import PLAIN
 
 MARGIN = 1.0  # points: a drop below this is "costs nothing"
 THIRD, SMALL = (
@@ -24,7 +23,7 @@ _UNTRIMMED = ("hidden", ())
 _AGAINST = {  # claim: step, setting, the alternative, names of both sides
     "mse_better": ("layers", "layers.distillation_loss", "kl", "MSE minus KL"),
     "teacher_weights": ("layers", "layers.layer_choice", "random", "teacher's layers minus random"),
-    "adapted_beats_plain": ("vocabulary", "teacher", PLAIN, "adapted minus plain"),
+    "adapted_beats_plain": ("vocabulary", "teacher", "plain", "adapted minus plain"),
     "truncation_beats_svd": ("hidden", "hidden.hidden_start", "svd", "truncation minus SVD"),
 }
 

@@ -137,7 +137,7 @@ def _named(part: pandas.DataFrame) -> list[tuple[float, str]]:
     several = part[part["step"].isin(["hidden", "vocabulary"])]["hidden_size"].nunique() > 1
     models = []
     for (step, hidden, _), group in part.groupby(["step", "hidden_size", "cut"]):
-        text, vocabulary = steps.step(step).short, f"{group['vocab_size'].max():,.0f}"
+        text, vocabulary = steps.step(step).short or step, f"{group['vocab_size'].max():,.0f}"
         if step == "vocabulary" and several:
             text = f"H {hidden:.0f}, V {vocabulary}"
         elif step == "vocabulary" and part.loc[trimmed, "cut"].nunique() > 1:
