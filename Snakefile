@@ -53,7 +53,8 @@ rule figures:  # always: what it makes depends on records, not on times
     default_target: True
     shell:
         "{PYTHON} lib.study collect {STUDY} && {PYTHON} lib.report make {STUDY} "
-        "--records {FOLDER:q}/{STUDY}.jsonl --figures {FOLDER:q}/{STUDY} > {FOLDER:q}/{STUDY}.log 2>&1"
+        "--records {FOLDER:q}/{STUDY}.jsonl --figures {FOLDER:q}/{STUDY} > {FOLDER:q}/{STUDY}.log 2>&1 "
+        "|| (cat {FOLDER:q}/{STUDY}.log >&2; exit 1)"
 
 
 for batch in BATCHES:
