@@ -1,7 +1,9 @@
-"""Whatever is asked wrongly ends in one sentence that says what was asked, what exists and what to do, before anything is written.
+"""Every wrong request ends in one sentence, before anything is written.
 
-Here: study files, requests, entry, whole folders of data, teachers, paths and commands. What one function refuses stands in its own
-test: files of data in test_readers, YAML in test_facts, parameters of a notebook in test_notebook, models in test_encoder.
+The sentence says what was asked, what exists and what to do. Here: study files, requests, params/,
+whole folders of data, teachers, paths and commands. The refusals of single functions are in their
+own tests: files of data in test_readers, YAML in test_facts, parameters of a notebook in
+test_notebook, models in test_encoder.
 """
 
 import datetime
@@ -522,7 +524,7 @@ REQUESTS = {
     ),
     "a collection of nothing": (
         lambda: publish.collect("toy"),
-        "the study 'toy' is not finished: 41 of 41 runs are missing, such as multilingual.toy-bert.pre",
+        "the study 'toy' is not finished: 41 of 41 runs are missing, such as multilingual",
     ),
 }
 
@@ -616,7 +618,8 @@ def test_no_steps_are_no_training():
 
 
 HUB = {"make": "hub", "repository": "a/b", "revision": None, "licence": "MIT"}
-FACTS = {  # file of params, key, entry -> words of the refusal; a key of None takes the whole file's text from the entry
+# File of params/, key, entry -> words of the refusal. Without a key, the entry is the whole file.
+FACTS = {
     "a language that is a path": (
         "languages",
         "../../x",
@@ -1014,7 +1017,7 @@ def test_corpora(case, tmp_path):
 
 
 def test_text_that_is_merely_untidy_is_taken(tmp_path):
-    """Repeated lines count once, a byte order mark and white space go, a long paragraph is one line."""
+    """Repeated lines count once, a byte order mark and white space go, a paragraph is one line."""
     (tmp_path / "corpora").mkdir()
     (tmp_path / "corpora" / "xyz.txt").write_bytes(
         b"\xef\xbb\xbf" + (text(200) * 3 + "  \r\n" + "word " * 9000).encode()
@@ -1208,7 +1211,7 @@ PATHS = [
 
 @pytest.mark.parametrize("language", PATHS)
 def test_a_language_never_becomes_a_path(language, tmp_path, monkeypatch):
-    """Whatever is asked for, only names that were found in the folder are opened, and no run of it can be made."""
+    """Only names that were found in the folder are opened, and no run of another can be made."""
     for folder in ("corpora", "tasks/sentiment/xyz"):
         (tmp_path / "text" / folder).mkdir(parents=True)
     (tmp_path / "text" / "corpora" / "xyz.txt").write_text(text(300), encoding="utf-8")
@@ -1249,7 +1252,7 @@ def test_addresses_stay_below_their_folder(data):
 
 
 def test_links_are_read_through_and_never_written_through(tmp_path, monkeypatch):
-    """A link in a folder of text is its owner's wish; where something is written, the link goes and what it points at stays."""
+    """A link to text is read. Writing replaces a link, and its target stays as it is."""
     monkeypatch.setenv("STUDY_DATA", str(tmp_path / "locks"))
     (tmp_path / "far.txt").write_text(text(300), encoding="utf-8")
     (tmp_path / "corpora").mkdir()
