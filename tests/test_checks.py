@@ -9,7 +9,7 @@ from pydantic import Field
 from lib import checks
 from lib.checks import Checked, checked
 from lib.errors import StudyError
-from lib.study.steps import Length
+from lib.study.settings import Length
 
 
 class _Inner(Checked):

@@ -297,6 +297,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS)
 def test_what_goes_wrong_on_the_way_is_one_sentence_with_a_remedy(tmp_path, fault):
     """Data sets whole and streamed, plain files and models; nothing half-read is kept."""
@@ -340,6 +341,7 @@ def test_what_goes_wrong_on_the_way_is_one_sentence_with_a_remedy(tmp_path, faul
     assert not kept
 
 
+@pytest.mark.slow
 def test_a_slow_hub_is_waited_for(tmp_path):
     with hub_server.serving(
         repositories(), raw_files(archive()), faults={"README.md": "slow", ".conllu": "slow"}
