@@ -91,20 +91,3 @@ def test_a_page_is_its_tables_and_nothing_without_rows():
     page = pages.page("toy", "claims", "Claims", {"Verdicts": table, "None": table[:0]})
     assert page.startswith("# Claims: study toy\n\nMade by `notebooks/paper/claims.ipynb`")
     assert "## Verdicts\n\n| a   |" in page and "## None" not in page
-
-
-def test_the_readme_shows_the_committed_table():
-    """The first tables of the README are those of figures/mini_main_table.md before its variants,
-    so no number stands there by hand.
-    """
-    readme = (files.ROOT / "README.md").read_text(encoding="utf-8")
-    lines = (
-        (files.FIGURES / "mini_main_table.md")
-        .read_text(encoding="utf-8")
-        .partition("\n## Variants")[0]
-        .splitlines()
-    )
-    assert [line for line in readme.splitlines() if line in lines and line.startswith("|")] == [
-        line for line in lines if line[:1] == "|"
-    ]
-    assert "(figures/mini_size_against_score.svg)" in readme
