@@ -6,6 +6,7 @@ The types (Text, Count, Rate, ...) are for the fields of a `Checked` class.
 import functools
 import re
 from collections.abc import Callable
+from datetime import date
 from typing import Annotated, Any
 
 from pydantic import (
@@ -23,6 +24,7 @@ from lib.errors import StudyError
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}"  # a name is part of run ids, and so of file names
 _OR_MORE, _ABOVE = (f"give a number {lowest}, below 1e12" for lowest in ("of 0 or more", "above 0"))
 _adapter = functools.cache(TypeAdapter)  # one of a kind takes a moment to build
+_NO_PAIRS = "expected `key: value` pairs, got {}"
 _SHOWN = 100  # characters of a wrong value that a message shows
 
 
@@ -60,7 +62,7 @@ def _name(text: Any) -> str:
 
 def _below(text: str) -> str:
     if not re.fullmatch(rf"{_NAME}(/{_NAME})*", text):
-        raise wrong(f"{shown(text)} is not a path below its root folder; name one below it")
+        raise wrong(f"{shown(text)} is not a folder below the study's models_root; name one")
     return text
 
 
@@ -102,7 +104,7 @@ class Checked(BaseModel):
     @classmethod
     def _keys(cls, given):
         if not isinstance(given, dict):
-            raise wrong(f"expected `key: value` pairs, got {shown(given)}")
+            raise wrong(_NO_PAIRS.format(shown(given)))
         for key in given if cls.model_config["extra"] == "forbid" else ():
             if key not in cls.model_fields:
                 known = ", ".join(sorted(cls.model_fields))
@@ -120,6 +122,8 @@ def checked(kind, value, where: str):
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = [where, *_keys(value, first["loc"])]
+        if first["type"] == "union_tag_invalid":
+            place.append(first["ctx"]["discriminator"].strip("'"))
         raise StudyError(f"{': '.join(place)}: {_said(first)}") from None
 
 
@@ -140,7 +144,7 @@ _TYPES = {
     "float": "a number",
     "string": "text",
     "bool": "true or false",
-    "dict": "a mapping",
+    "dict": "a mapping of `key: value` pairs",
     "list": "a list",
 }
 
@@ -154,14 +158,19 @@ def _said(error: dict) -> str:
         return f"{shown(value)} is out of range; {context['hint']}"
     if kind in ("literal_error", "union_tag_invalid"):
         choices = context.get("expected", context.get("expected_tags", ""))
-        value = context.get("tag", value)
+        value = value[context["discriminator"].strip("'")] if "tag" in context else value
         choices = choices.replace("'", "").replace(" or ", ", ")
         return f"{shown(value)} is none of {choices}; take one of these"
     if kind == "union_tag_not_found":
         return f"{context['discriminator'].strip(chr(39))} is missing; add it"
+    if kind == "model_attributes_type":
+        return _NO_PAIRS.format(shown(value))
     if kind.removesuffix("_type") in _TYPES:
-        hint = kind == "float_type" and isinstance(value, str)
-        hint = " (YAML reads 5e-5 as text: write 5.0e-5)" if hint else ""
+        hint = ""
+        if kind == "float_type" and isinstance(value, str):
+            hint = " (YAML reads 5e-5 as text: write 5.0e-5)"
+        if kind == "string_type" and isinstance(value, (int, float, date)):
+            hint = "; put it in quotes"
         return f"{shown(value)} is not {_TYPES[kind.removesuffix('_type')]}{hint}"
     return f"{shown(value)} cannot be taken ({error['msg']})"
 

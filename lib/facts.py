@@ -221,7 +221,9 @@ class _Hub(_Smaller, _Repository):
 
 
 class _Training(Checked):
-    mlm_probability: checks.within(float, lambda share: 0 < share <= 1, "it is above 0, up to 1")
+    mlm_probability: checks.within(
+        float, lambda share: 0 < share <= 1, "it is a share, above 0 and up to 1"
+    )
     mask_replace_prob: Share
     random_replace_prob: Share
     weight_decay: checks.Number

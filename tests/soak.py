@@ -1,12 +1,14 @@
-"""Kill a study again and again, start it again each time, and compare what it leaves with an undisturbed run.
+"""Kill a study again and again, start it again each time, and compare the result with a whole run.
 
     python tests/soak.py                           50 kills of a toy study, minutes
     python tests/soak.py --study demo --kills 20   the demo itself
-    python tests/soak.py --snakemake               through Snakemake instead of lib.plan
+    python tests/soak.py --snakemake               through Snakemake instead of lib.study
 
-SIGKILL comes at random moments, every other time as soon as a file or folder is being written. A study that ends before all kills
-are spent is begun anew. At the end of each round its records (without their section `made`) and every file of its models are compared
-with the undisturbed ones, and nothing but empty lock files may be left beside them. Exit status 1 if anything differs.
+SIGKILL comes at random moments, every other time as soon as a file or folder is being written. A
+study that ends before all kills are spent is begun anew; this is a round. At the end of each round,
+the records (without their section `made`) and every file of the models are compared with those of
+an undisturbed study. Nothing but empty lock files may be left beside them. The exit status is 1 if
+anything differs.
 """
 
 import argparse
@@ -26,29 +28,13 @@ import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 MLM = {
-    "steps": 24,
+    "steps": 12,
     "batch_size": 4,
-    "accumulation": 1,
     "max_length": 16,
     "learning_rate": 0.003,
     "precision": "float32",
 }
-DISTIL = MLM | {
-    "distillation_loss": "mse",
-    "mlm_weight": 0.5,
-    "temperature": 2.0,
-    "all_positions": False,
-}
-TUNE = {
-    "epochs": 2,
-    "batch_size": 8,
-    "learning_rate": 0.003,
-    "max_length": 16,
-    "weight_decay": 0.0,
-    "warmup": 0.0,
-    "max_steps": 0,
-    "patience": 0,
-}
+TUNE = {"epochs": 2, "batch_size": 8, "learning_rate": 0.003, "max_length": 16}
 TOY = {
     "title": "a toy",
     "source": "sample",
@@ -59,8 +45,8 @@ TOY = {
     "score": ["vocabulary"],
     "steps": {
         "pretrain": MLM,
-        "adapt": MLM | {"published": False},
-        "layers": DISTIL | {"num_hidden_layers": 2, "layer_choice": "last_k"},
+        "adapt": MLM,
+        "layers": MLM | {"num_hidden_layers": 2, "layer_choice": "last_k"},
         "ffn": {
             "intermediate_size": 64,
             "sentences": 20,
@@ -68,14 +54,13 @@ TOY = {
             "max_length": 16,
             "part": "train",
         },
-        "hidden": DISTIL | {"hidden_size": 48, "hidden_start": "truncation"},
+        "hidden": MLM | {"hidden_size": 48, "hidden_start": "truncation"},
         "vocabulary": {"kept_tokens": 300, "counting": "documents"},
     },
     "finetune": {
         "method": "adapter",
         "reduction_factor": 4,
         "adapter_input": "ffn",
-        "first_subword": True,
         "train_limit": 24,
         "precision": "float32",
         "sequence": TUNE,
@@ -98,48 +83,46 @@ def toy_params(folder: Path) -> Path:
 
 
 def command(study: str, snakemake: bool) -> list[str]:
-    if snakemake:
-        return [
-            sys.executable,
-            "-m",
-            "snakemake",
-            "--cores",
-            "2",
-            "--config",
-            f"study={study}",
-            "threads=1",
-        ]
-    return [sys.executable, "-m", "lib.plan", "make", study]
+    """The words that start a study."""
+    if not snakemake:
+        return [sys.executable, "-m", "lib.study", "make", study]
+    config = ["--config", f"study={study}", "threads=1"]
+    return [sys.executable, "-m", "snakemake", "--cores", "2", *config]
 
 
-def start(words: list[str], data: Path, params: Path) -> subprocess.Popen:
-    environment = os.environ | {
+def environment(data: Path, params: Path) -> dict[str, str]:
+    """The environment of a study that lies in `data`."""
+    return os.environ | {
         "STUDY_DATA": str(data),
         "STUDY_PARAMS": str(params),
         "OMP_NUM_THREADS": "1",
         "PYTHONPATH": str(ROOT),
         "TOKENIZERS_PARALLELISM": "false",
     }
-    log = open(data.with_suffix(".log"), "a")  # noqa: SIM115  it belongs to the process
-    return subprocess.Popen(
-        words,
-        cwd=ROOT,
-        env=environment,
-        stdout=log,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
 
 
-def found(data: Path) -> dict[str, object]:
-    """What a study has made: its records without `made`, and a checksum of every file of its models."""
+def start(words: list[str], data: Path, params: Path) -> subprocess.Popen:
+    """A process in a group of its own, which writes what it prints beside the folder `data`."""
+    with open(data.with_suffix(".log"), "a") as log:
+        return subprocess.Popen(
+            words,
+            cwd=ROOT,
+            env=environment(data, params),
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def made(data: Path) -> dict[str, object]:
+    """Path -> lasting part of each record, and checksum of each file of the models."""
     from lib.study import records
 
-    made = {
+    result = {
         str(file.relative_to(data)): records.lasting(json.loads(file.read_text(encoding="utf-8")))
         for file in sorted((data / "runs").glob("*/*.json"))
     }
-    return made | {
+    return result | {
         str(file.relative_to(data)): hashlib.sha256(file.read_bytes()).hexdigest()
         for file in sorted((data / "models").glob("[!.]*/*"))
         if file.is_file()
@@ -147,83 +130,71 @@ def found(data: Path) -> dict[str, object]:
 
 
 def leftovers(data: Path) -> list[str]:
-    """Parts, former folders, checkpoints: what no finished study should hold. Lock files are empty and stay."""
+    """Parts, former folders and checkpoints: no finished study holds any of them."""
     return [
-        str(each.relative_to(data))
-        for each in data.rglob(".*")
-        if each.name.endswith((".part", ".old", ".checkpoints"))
+        str(path.relative_to(data))
+        for path in data.rglob(".*")
+        if path.name.endswith((".part", ".old", ".checkpoints"))
     ]
 
 
-def soak(
-    kills: int,
-    study: str = "toy",
-    snakemake: bool = False,
-    seed: int = 0,
-    folder: Path | None = None,
-) -> list[dict]:
-    """One row a round: kills, seconds, records compared, what differs, what is left over. The first row is the undisturbed run."""
-    place, chance = Path(folder or tempfile.mkdtemp(prefix="soak-")), random.Random(seed)
-    params = toy_params(place / "params") if study == "toy" else ROOT / "params"
-    words, begun = command(study, snakemake), time.monotonic()
-    (place / "whole").mkdir()
-    if start(words, place / "whole", params).wait():
-        sys.exit(f"the undisturbed run failed; see {place / 'whole.log'}")
-    length, wanted = time.monotonic() - begun, found(place / "whole")
-    rows = [
-        {
-            "round": 0,
-            "kills": 0,
-            "while writing": 0,
-            "seconds": round(length),
-            "compared": len(wanted),
-            "different": [],
-            "left": [],
-        }
-    ]
+def soak(kills: int, folder: Path, study="toy", snakemake=False, seed=0) -> list[dict]:
+    """One row a round: kills, seconds, files compared, what differs and what is left over.
+
+    The first row is the undisturbed study.
+    """
+    chance, words = random.Random(seed), command(study, snakemake)
+    params = toy_params(folder / "params") if study == "toy" else ROOT / "params"
+    rows: list[dict] = []
+    whole: dict[str, object] = {}
     spent = 0
-    while spent < kills:
-        data = place / f"round{len(rows)}"
+    while not rows or spent < kills:
+        data, begun = folder / f"round{len(rows)}", time.monotonic()
         data.mkdir()
-        row = {"round": len(rows), "kills": 0, "while writing": 0}
-        begun = time.monotonic()
-        while True:
-            running = start(words, data, params)
-            writing = bool(spent % 2)
-            if spent < kills and killed(
-                running, chance.uniform(0.1, 0.6) * length, data if writing else None
-            ):
-                spent, row["kills"], row["while writing"] = (
-                    spent + 1,
-                    row["kills"] + 1,
-                    row["while writing"] + writing,
-                )
-                continue
-            if running.wait():
-                sys.exit(f"a run that was not killed failed; see {data.with_suffix('.log')}")
-            break
-        now = found(data)
-        rows.append(
-            row
-            | {
-                "seconds": round(time.monotonic() - begun),
-                "compared": len(now),
-                "left": leftovers(data),
-                "different": sorted(
-                    key for key in wanted.keys() | now.keys() if wanted.get(key) != now.get(key)
-                ),
-            }
-        )
-        print_row(rows[-1])
-    if folder is None and not any(row["different"] or row["left"] for row in rows):
-        shutil.rmtree(place)
+        limit = kills - spent if rows else 0
+        moments = [chance.uniform(0.1, 0.6) * rows[0]["seconds"] for _ in range(limit)]
+        here = finish(words, data, params, moments)
+        now = made(data)
+        whole = whole or now
+        spent += here
+        row = {
+            "round": len(rows),
+            "kills": here,
+            "seconds": time.monotonic() - begun,
+            "compared": len(now),
+            "different": sorted(
+                key for key in whole.keys() | now.keys() if whole.get(key) != now.get(key)
+            ),
+            "left": leftovers(data),
+        }
+        rows.append(row)
+        print_row(row)
     return rows
 
 
+def finish(words: list[str], data: Path, params: Path, moments: list[float]) -> int:
+    """Start a study until it ends well; each start is killed after its moment. Returns the kills.
+
+    Every other kill waits for a moment when a file or folder is being written.
+    """
+    for number, moment in enumerate(moments):
+        running = start(words, data, params)
+        if not killed(running, moment, data if number % 2 else None):
+            break
+    else:
+        number, running = len(moments), start(words, data, params)
+    if running.wait():
+        sys.exit(f"a start that was not killed failed; see {data.with_suffix('.log')}")
+    return number
+
+
 def killed(running: subprocess.Popen, after: float, writing: Path | None) -> bool:
-    """Kill the process and its group after some seconds; with `writing`, then at the next moment something is half-written there."""
+    """Kill the process and its group after some seconds; whether it still ran.
+
+    With `writing`, the kill comes at the next moment when something there is half-written.
+    """
     until = time.monotonic() + after
-    while time.monotonic() < until or (writing and not parts(writing)):
+    while time.monotonic() < until or (writing and not half_written(writing)):
         if running.poll() is not None:
             return False
         time.sleep(0.002 if writing else 0.05)
@@ -232,44 +203,43 @@ def killed(running: subprocess.Popen, after: float, writing: Path | None) -> boo
     return True
 
 
-def parts(data: Path) -> bool:
+def half_written(data: Path) -> bool:
+    """Whether a part or a checkpoint lies in the folder."""
     return any(
         name.endswith(".part") or name.startswith("checkpoint-")
         for folder in ("models", "runs")
-        if (data / folder).is_dir()
         for _, folders, files in os.walk(data / folder)
         for name in (*folders, *files)
-        if not name.endswith(".lock")
     )
 
 
 def print_row(row: dict) -> None:
-    print(
-        f"| {row['round']} | {row['kills']} | {row['while writing']} | {row['seconds']} | {row['compared']} | "
-        f"{', '.join(row['different']) or 'nothing'} | {', '.join(row['left']) or 'nothing'} |",
-        flush=True,
-    )
+    """Print a row of the table."""
+    values = [row["round"], row["kills"], round(row["seconds"]), row["compared"]]
+    values += [", ".join(row[key]) or "nothing" for key in ("different", "left")]
+    print(f"| {' | '.join(map(str, values))} |", flush=True)
 
 
 def main() -> None:
-    """Command line; see the head of this file."""
+    """The command line; see the head of this file."""
     parser = argparse.ArgumentParser(
-        description="Kill a study again and again and compare what it leaves."
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--study", default="toy")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--snakemake", action="store_true")
-    given = parser.parse_args()
-    print(
-        "| round | kills | while writing | seconds | files compared | different | left over |\n|--:|--:|--:|--:|--:|---|---|"
-    )
-    rows = soak(given.kills, given.study, given.snakemake, given.seed)
+    asked = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="soak-"))
+    print("| round | kills | seconds | files compared | different | left over |")
+    print("|--:|--:|--:|--:|---|---|")
+    rows = soak(asked.kills, folder, asked.study, asked.snakemake, asked.seed)
     bad = [row for row in rows if row["different"] or row["left"]]
-    print(
-        f"{sum(row['kills'] for row in rows)} kills in {len(rows) - 1} rounds; {len(bad)} rounds differ from the undisturbed run"
-    )
-    sys.exit(bool(bad))
+    kills = sum(row["kills"] for row in rows)
+    print(f"{kills} kills in {len(rows) - 1} rounds; {len(bad)} rounds differ from the first")
+    if bad:
+        sys.exit(f"the files of all rounds are in {folder}")
+    shutil.rmtree(folder)
 
 
 if __name__ == "__main__":

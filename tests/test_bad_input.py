@@ -1,7 +1,9 @@
-"""Whatever is asked wrongly ends in one sentence that says what was asked, what exists and what to do, before anything is written.
+"""Every wrong request ends in one sentence, before anything is written.
 
-Here: study files, requests, entry, whole folders of data, teachers, paths and commands. What one function refuses stands in its own
-test: files of data in test_readers, YAML in test_params, parameters of a notebook in test_studies, models in test_models.
+The sentence says what was asked, what exists and what to do. Here: study files, requests, params/,
+whole folders of data, teachers, paths and commands. The refusals of single functions are in their
+own tests: files of data in test_readers, YAML in test_facts, parameters of a notebook in
+test_notebook, models in test_encoder.
 """
 
 import datetime
@@ -102,9 +104,9 @@ FILES = {  # what stands where in a study file (nothing: the key is gone) -> wor
         "steps: ffn: unknown key 'hidden_size'; it takes batch_size",
     ),
     "a setting missing": (
-        "steps.layers.temperature",
+        "steps.layers.num_hidden_layers",
         None,
-        "steps: layers: temperature is missing; add it",
+        "steps: layers: num_hidden_layers is missing; add it",
     ),
     "a step missing": (
         "steps.ffn",
@@ -114,10 +116,14 @@ FILES = {  # what stands where in a study file (nothing: the key is gone) -> wor
     "a step too many": (
         "steps.quantise",
         {},
-        "steps: unknown key 'quantise'; it takes adapt, ffn, hidden",
+        "steps: 'quantise' is none of pretrain, adapt, layers, ffn, hidden, vocabulary; take",
     ),
-    "a step that is a list": ("steps.ffn", [], "steps: ffn: expected `key: value` pairs, got []"),
-    "steps that are a list": ("steps", [], "steps: [] is not a mapping"),
+    "a step that is a list": (
+        "steps.ffn",
+        [],
+        "steps: ffn: [] is not a mapping of `key: value` pairs",
+    ),
+    "steps that are a list": ("steps", [], "steps: [] is not a mapping of `key: value` pairs"),
     "no tokens kept": ("steps.vocabulary.kept_tokens", 0, "kept_tokens: 0 is out of range"),
     "an unknown method": (
         "finetune.method",
@@ -135,9 +141,13 @@ FILES = {  # what stands where in a study file (nothing: the key is gone) -> wor
         2,
         "finetune: token: warmup: 2 is out of range; it is a share",
     ),
-    "no patience": ("finetune.token.patience", None, "finetune: token: patience is missing"),
+    "no epochs": ("finetune.token.epochs", None, "finetune: token: epochs is missing; add it"),
     "a half-known setting": ("finetune.sequence.lr", 1e-3, "finetune: sequence: unknown key 'lr'"),
-    "token settings missing": ("finetune.token", None, "finetune: token is missing"),
+    "token settings missing": (
+        "finetune.token",
+        None,
+        "finetune: token: batch_size, epochs, learning_rate, max",
+    ),
     "negative sentences": ("corpus.train", -1, "corpus: train: -1 is out of range"),
     "all as text": ("corpus.dev", "all", "corpus: dev: 'all' is not a whole number"),
     "another part": ("corpus.valid", 5, "corpus: unknown key 'valid'; it takes dev, test, train"),
@@ -228,7 +238,7 @@ FILES = {  # what stands where in a study file (nothing: the key is gone) -> wor
     "an unknown measure": (
         "measure",
         {"speed": {}},
-        "measure: unknown key 'speed'; it takes lens, perplexity",
+        "measure: 'speed' is none of perplexity, lens; take one of these",
     ),
     "a measure without settings": ("measure", {"lens": {}}, "measure: lens: sentences is missing"),
     "an unknown baseline": (
@@ -245,12 +255,12 @@ FILES = {  # what stands where in a study file (nothing: the key is gone) -> wor
     "a text of one token": (
         "steps.adapt.max_length",
         2,
-        "adapt: max_length: 2 is out of range; a text has a first and a last special",
+        "steps: adapt: max_length: 2 is out of range; give a number of 3 or more",
     ),
     "a text longer than the teacher takes": (
         "steps.hidden.max_length",
         500,
-        "hidden: a max_length of 500 tokens was asked for; the teach",
+        "hidden: max_length 500 was asked for; the teacher has 128: ask for no more",
     ),
     "a number of very many digits": (
         "steps.adapt.steps",
@@ -299,7 +309,7 @@ FILES = {  # what stands where in a study file (nothing: the key is gone) -> wor
         "a\0b",
         "models_root: 'a\\x00b' holds a character that cannot be printed; take it out",
     ),
-    "a number for a title": ("title", 5, "title: 5 is not text"),
+    "a number for a title": ("title", 5, "title: 5 is not text; put it in quotes"),
     "no title": ("title", None, "title is missing; add it"),
     "a key too many": (
         "languages",
@@ -458,11 +468,11 @@ REQUESTS = {
     ),
     "overrides that are a number": (
         chain(overrides={"layers": 3}),
-        "overrides: layers: expected `key: value` pairs, got 3",
+        "overrides: layers: 3 is not a mapping of `key: value` pairs",
     ),
     "overrides of a step left out": (
         notebook("ffn", order=["pretrain", "ffn"], overrides={"layers": {"steps": 1}}),
-        "overrides: unknown key 'layers'",
+        "overrides: 'layers' is none of pretrain, ffn; take one of these",
     ),
     "a rate as text": (
         chain(overrides={"hidden": {"learning_rate": "1e-3"}}),
@@ -506,7 +516,7 @@ REQUESTS = {
     ),
     "a kind that is a number": (
         scoring(overrides={"finetune": {"token": 3}}),
-        "finetune: token: expected `key: value` pairs, got 3",
+        "overrides: finetune: token: 3 is not a mapping of `key: value` pairs",
     ),
     "a measure that is not asked for": (
         notebook("lens"),
@@ -514,7 +524,7 @@ REQUESTS = {
     ),
     "a collection of nothing": (
         lambda: publish.collect("toy"),
-        "the study 'toy' is not finished, 41 of 41 runs are",
+        "the study 'toy' is not finished: 41 of 41 runs are missing, such as multilingual",
     ),
 }
 
@@ -558,10 +568,6 @@ def distil(settings, folder):
 
 
 TEACHERS = {
-    "made in no known way": (
-        teacher(make="copy"),
-        "no way called 'copy' to make a teacher; there are new, local, hub",
-    ),
     "a folder without a root": (
         teacher(make="local", folder="x"),
         "the teacher's folder x is not there; set models_root",
@@ -612,7 +618,8 @@ def test_no_steps_are_no_training():
 
 
 HUB = {"make": "hub", "repository": "a/b", "revision": None, "licence": "MIT"}
-FACTS = {  # file of params, key, entry -> words of the refusal; a key of None takes the whole file's text from the entry
+# File of params/, key, entry -> words of the refusal. Without a key, the entry is the whole file.
+FACTS = {
     "a language that is a path": (
         "languages",
         "../../x",
@@ -684,7 +691,7 @@ FACTS = {  # file of params, key, entry -> words of the refusal; a key of None t
         "languages",
         "xyz",
         {"name": "X", "script": "Latn", "flores": "../x"},
-        "flores: '../x' is no name of a",
+        "xyz: flores: '../x' cannot name published data; correct it",
     ),
     "a teacher that is a path": (
         "models",
@@ -704,7 +711,12 @@ FACTS = {  # file of params, key, entry -> words of the refusal; a key of None t
         {"make": "copy"},
         "x: make: 'copy' is none of new, local, hub",
     ),
-    "a teacher made of no word": ("models", "x", {"make": []}, "x: make: [] is not text"),
+    "a teacher made of no word": (
+        "models",
+        "x",
+        {"make": []},
+        "x: make: [] is none of new, local, hub; take one of these",
+    ),
     "a teacher without a folder": (
         "models",
         "x",
@@ -715,55 +727,55 @@ FACTS = {  # file of params, key, entry -> words of the refusal; a key of None t
         "models",
         "x",
         {"make": "local", "folder": "../x"},
-        "x: folder: '../x' is no folder below the study's models_root",
+        "x: folder: '../x' is not a folder below the study's models_root; name one",
     ),
     "a folder above, later": (
         "models",
         "x",
         {"make": "local", "folder": "a/../../x"},
-        "'a/../../x' is no folder below",
+        "'a/../../x' is not a folder below",
     ),
     "an absolute folder": (
         "models",
         "x",
         {"make": "local", "folder": "/etc"},
-        "'/etc' is no folder below the study's models_root; name o",
+        "'/etc' is not a folder below the study's models_root; name one",
     ),
     "a folder of home": (
         "models",
         "x",
         {"make": "local", "folder": "~/x"},
-        "'~/x' is no folder below",
+        "'~/x' is not a folder below",
     ),
     "a repository above": (
         "models",
         "x",
         HUB | {"repository": "../x"},
-        "repository: '../x' is no id of the hu",
+        "repository: '../x' is not an id of the hu",
     ),
     "an absolute repository": (
         "models",
         "x",
         HUB | {"repository": "/etc"},
-        "'/etc' is no id of the hub; write",
+        "'/etc' is not an id of the hub; write",
     ),
     "an address": (
         "models",
         "x",
         HUB | {"repository": "https://a/b"},
-        "'https://a/b' is no id of the hub",
+        "'https://a/b' is not an id of the hub",
     ),
     "a revision of digits": (
         "models",
         "x",
         HUB | {"revision": 123},
-        "revision: 123 is not text; put the",
+        "revision: 123 is not text; put it in quotes",
     ),
     "an adapted path": (
         "models",
         "x",
         HUB | {"adapted": {"mlt": {"repository": "a/../b", "revision": None, "licence": "MIT"}}},
-        "x: adapted: mlt: repository: 'a/../b' is no id of the hub",
+        "x: adapted: mlt: repository: 'a/../b' is not an id of the hub",
     ),
     "adapted to a word": (
         "models",
@@ -793,7 +805,7 @@ FACTS = {  # file of params, key, entry -> words of the refusal; a key of None t
         "models",
         "x",
         {"make": "local", "folder": "x", "vocabulary": "../v"},
-        "vocabulary: '../v' is no file below",
+        "x: unknown key 'vocabulary'; it takes adapted, folder, hidden_size",
     ),
     "no layers": (
         "models",
@@ -847,13 +859,13 @@ FACTS = {  # file of params, key, entry -> words of the refusal; a key of None t
         "training",
         "mlm_probability",
         15,
-        "training.yaml: mlm_probability: 15 is out of range; it is a share, 0 to 1",
+        "training.yaml: mlm_probability: 15 is out of range; it is a share, above 0 and up to 1",
     ),
     "nothing masked": (
         "training",
         "mlm_probability",
         0,
-        "mlm_probability: 0 is out of range; give a number above 0",
+        "mlm_probability: 0 is out of range; it is a share, above 0 and up to 1",
     ),
     "never evaluated": (
         "training",
@@ -1005,7 +1017,7 @@ def test_corpora(case, tmp_path):
 
 
 def test_text_that_is_merely_untidy_is_taken(tmp_path):
-    """Repeated lines count once, a byte order mark and white space go, a long paragraph is one line."""
+    """Repeated lines count once, a byte order mark and white space go, a paragraph is one line."""
     (tmp_path / "corpora").mkdir()
     (tmp_path / "corpora" / "xyz.txt").write_bytes(
         b"\xef\xbb\xbf" + (text(200) * 3 + "  \r\n" + "word " * 9000).encode()
@@ -1199,7 +1211,7 @@ PATHS = [
 
 @pytest.mark.parametrize("language", PATHS)
 def test_a_language_never_becomes_a_path(language, tmp_path, monkeypatch):
-    """Whatever is asked for, only names that were found in the folder are opened, and no run of it can be made."""
+    """Only names that were found in the folder are opened, and no run of another can be made."""
     for folder in ("corpora", "tasks/sentiment/xyz"):
         (tmp_path / "text" / folder).mkdir(parents=True)
     (tmp_path / "text" / "corpora" / "xyz.txt").write_text(text(300), encoding="utf-8")
@@ -1220,7 +1232,10 @@ def test_a_language_never_becomes_a_path(language, tmp_path, monkeypatch):
     refused(lambda: corpora.load(language, Source("hub"), "train"), "no language called")
     refused(notebook("layers", language=language), "no language called")
     refused(chain(language=language), "has no language")
-    refused(notebook("layers", teacher=language or "/"), "does not pair the teacher")
+    teacher = language or "/"
+    refused(
+        notebook("layers", teacher=teacher), f"the study 'toy' has no teacher {teacher!r} for 'mlt'"
+    )
 
 
 def test_addresses_stay_below_their_folder(data):
@@ -1236,8 +1251,9 @@ def test_addresses_stay_below_their_folder(data):
         )
 
 
-def test_links_are_read_through_and_never_written_through(tmp_path):
-    """A link in a folder of text is its owner's wish; where something is written, the link goes and what it points at stays."""
+def test_links_are_read_through_and_never_written_through(tmp_path, monkeypatch):
+    """A link to text is read. Writing replaces a link, and its target stays as it is."""
+    monkeypatch.setenv("STUDY_DATA", str(tmp_path / "locks"))
     (tmp_path / "far.txt").write_text(text(300), encoding="utf-8")
     (tmp_path / "corpora").mkdir()
     (tmp_path / "corpora" / "xyz.txt").symlink_to(tmp_path / "far.txt")
@@ -1255,6 +1271,7 @@ def test_links_are_read_through_and_never_written_through(tmp_path):
     assert sorted(each.name for each in tmp_path.iterdir()) == [
         "corpora",
         "far.txt",
+        "locks",
         "model",
         "record.json",
     ]
@@ -1272,11 +1289,11 @@ COMMANDS = {
     ),
     "nothing to collect": (
         ["collect", "toy"],
-        "the study 'toy' is not finished, 41 of 41 runs are missing",
+        "the study 'toy' is not finished: 41 of 41 runs are missing",
     ),
     "nothing to publish": (
         ["publish", "toy"],
-        "the study 'toy' is not finished, 41 of 41 runs are missing",
+        "the study 'toy' is not finished: 41 of 41 runs are missing",
     ),
     "a broken study": (
         ["status", "broken"],

@@ -9,7 +9,7 @@ from pydantic import Field
 from lib import checks
 from lib.checks import Checked, checked
 from lib.errors import StudyError
-from lib.study.steps import Length
+from lib.study.settings import Length
 
 
 class _Inner(Checked):
@@ -78,10 +78,11 @@ def test_right_values_pass_as_they_are(kind, value):
         (float, False, "False is not a number"),
         (float, "5e-5", "'5e-5' is not a number (YAML reads 5e-5 as text: write 5.0e-5)"),
         (float, [1], "[1] is not a number"),
-        (str, 7, "7 is not text"),
+        (str, 7, "7 is not text; put it in quotes"),
+        (str, ["a"], "['a'] is not text"),
         (bool, 1, "1 is not true or false"),
         (bool, "no", "'no' is not true or false"),
-        (dict, [], "[] is not a mapping"),
+        (dict, [], "[] is not a mapping of `key: value` pairs"),
         (list, "a", "'a' is not a list"),
         (Literal["a", "b"], "c", "'c' is none of a, b; take one of these"),
         (Literal["a", "b", "c"], 1, "1 is none of a, b, c; take one of these"),
@@ -105,8 +106,8 @@ def test_right_values_pass_as_they_are(kind, value):
         (checks.Name, "../a", "'../a' cannot be a name, since it becomes part of file names"),
         (checks.Name, "a" * 101, "cannot be a name"),
         (checks.Name, "a\n", "'a\\n' cannot be a name"),
-        (checks.Below, "a/../b", "'a/../b' is not a path below its root folder"),
-        (checks.Below, "/etc", "'/etc' is not a path below its root folder"),
+        (checks.Below, "a/../b", "'a/../b' is not a folder below the study's models_root"),
+        (checks.Below, "/etc", "'/etc' is not a folder below the study's models_root"),
         (checks.Repository, "a/b/c", "'a/b/c' is not an id of the hub; write owner/name"),
         (checks.Repository, "https://x", "'https://x' is not an id of the hub"),
         (_Inner, [], "expected `key: value` pairs, got []"),
@@ -118,8 +119,17 @@ def test_right_values_pass_as_they_are(kind, value):
         (_Outer, {"name": "x", "inner": {"count": 2.0}}, "inner: count: 2.0 is not a whole number"),
         (_Outer, {"name": "x", "inner": {"size": 1}}, "inner: unknown key 'size'"),
         (_Outer, {"name": "x", "counts": {"a": -1}}, "counts: a: -1 is out of range"),
-        (_Outer, {"name": "x", "pet": {"kind": "cow"}}, "pet: 'cow' is none of cat, dog; take one"),
+        (
+            _Outer,
+            {"name": "x", "pet": {"kind": "cow"}},
+            "pet: kind: 'cow' is none of cat, dog; take one",
+        ),
+        (_Outer, {"name": "x", "pet": {"kind": []}}, "pet: kind: [] is none of cat, dog; take one"),
         (_Outer, {"name": "x", "pet": {}}, "pet: kind is missing; add it"),
+        (_Pet, None, "expected `key: value` pairs, got None"),
+        (_Pet, [], "expected `key: value` pairs, got []"),
+        (list[_Inner], [{}, {"size": 1}], "unknown key 'size'; it takes choice, count"),
+        (list[_Inner], [{}, {"count": -1}], "count: -1 is out of range"),
         (
             _Outer,
             {"name": "x", "pet": {"kind": "cat", "lives": 0}},

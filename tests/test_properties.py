@@ -1,4 +1,4 @@
-"""What must hold for any sizes and any text: the cuts on random toy models, trimmed tokenizers on text in many scripts.
+"""Cuts of random toy models of any size, and trimmed tokenizers on text in many scripts.
 
 Hypothesis draws the cases from a fixed seed, so every run sees the same ones.
 """
@@ -57,7 +57,7 @@ def sizes(draw):
 
 @st.composite
 def choices(draw, config):
-    """Index sets of every axis for `models.take`, ascending; some axes are left as they are."""
+    """Index sets of every axis for `axes.take`, ascending; some axes are left as they are."""
 
     def some(count, least=1):
         return sorted(draw(st.sets(st.integers(0, count - 1), min_size=least)))
@@ -212,7 +212,7 @@ def tokenizer(family):
 @given(data=st.data())
 @few
 def test_trimmed_tokenizers_cut_text_of_any_script_as_before(family, data, tmp_path_factory):
-    """Same pieces wherever all pieces of a text were kept; ids in the old order; saved and loaded the same."""
+    """The same tokens where all were kept, ids in the old order, saved and loaded the same."""
     old = tokenizer(family)
     size, special = len(old), set(old.all_special_ids)
     sample = data.draw(st.lists(texts, min_size=1, max_size=12))

@@ -45,6 +45,9 @@ def chain(study: Study, language: str, teacher="", overrides=None, seed=0, order
     for step in order:
         check_choice(step, study.order, f"study {study.name!r}: order")
     default, settings = _settings(study, pair, overrides)
+    for step in overrides or ():
+        if step in study.order:
+            check_choice(step, order, "overrides")
     _check_sizes(study, fact("models", pair.teacher), {step: settings[step] for step in order})
     result: list[Run] = []
     for step in order:

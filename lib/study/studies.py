@@ -4,6 +4,7 @@ import functools
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from lib import facts, files
 from lib.checks import Checked, Count, Seed, Text, check_choice, checked, shown
@@ -40,7 +41,7 @@ class _Variant(Checked):
 
 class _File(Checked):
     title: Text
-    source: Text
+    source: Literal[facts.SOURCES]
     corpus: _Corpus
     pairs: list[_Pair]
     steps: dict
@@ -117,8 +118,8 @@ def load(name: str) -> Study:
 def _load(name: str, file: Path, _state: tuple) -> Study:
     where = f"params/studies/{name}.yaml"
     raw = checked(_File, facts.read_yaml(file), where)
-    check_choice(raw.source, facts.SOURCES, f"{where}: source")
-    order = check_order(raw.order or steps.names("teacher", "cut"), f"{where}: order")
+    order = steps.names("teacher", "cut") if raw.order is None else raw.order
+    order = check_order(order, f"{where}: order")
     checked(dict, raw.steps, f"{where}: steps")
     for step in raw.steps:
         check_choice(step, order, f"{where}: steps")

@@ -1,19 +1,17 @@
 """Each form of published data, read from a local server at the revisions in params/."""
 
 import hashlib
-import io
 import json
-import os
 import shutil
 import subprocess
 import sys
-import tarfile
 from functools import cache
 
 import hub_server
 import pytest
+from hub_files import FLORES, archive_of, environment_for, params_for, parquet
 
-from lib import facts, files
+from lib import facts
 from lib.data import hub
 from lib.errors import StudyError
 
@@ -22,7 +20,6 @@ CONLLU = (
     "# sent_id = 1\n1\tDar\tdar\tNOUN\t_\t_\t0\troot\t_\t_\n2\tsabiħa\t_\tADJ\t_\t_\t1\t_\t_\t_\n\n"
     * 2
 ).encode()
-FLORES = "nllb/flores200_dataset.tar.gz"
 TWO_COLUMNS = b"Nyumba NOUN\nkubwa ADJ\n\nAnakuja VERB\n"
 TWEETS = b"tweet\tlabel\nnzuri sana\tpositive\nmbaya kabisa\tnegative\nni kesho\tneutral\n"
 CSV = b'0,"kiesh, \nkiesh"\n1,tajjeb\n'
@@ -49,14 +46,6 @@ for name, expression in json.load(sys.stdin).items():
         said[name] = f"{type(error).__name__}: {error}"
 print(json.dumps(said))
 """
-
-
-def parquet(columns, features=None):
-    import datasets
-
-    buffer = io.BytesIO()
-    datasets.Dataset.from_dict(columns, features=features).to_parquet(buffer)
-    return buffer.getvalue()
 
 
 def repositories():
@@ -112,17 +101,6 @@ def archive():
     )
 
 
-def archive_of(texts):
-    """The FLORES archive with these members."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
-        for name, text in texts.items():
-            member = tarfile.TarInfo(f"./flores200_dataset/{name}")
-            member.size = len(text.encode())
-            tar.addfile(member, io.BytesIO(text.encode()))
-    return buffer.getvalue()
-
-
 def raw_files(flores):
     ud, pos = (
         facts.fact("languages", "mlt")["ud"]["revision"],
@@ -140,36 +118,6 @@ def raw_files(flores):
             f"afrisenti-semeval/afrisent-semeval-2023/{sentiment[2]['revision']}/data/swa/{part}.tsv"
         ] = TWEETS
     return files
-
-
-def params_for(folder, address, flores):
-    """Write params/ to `folder`, with the local server in place of the plain file hosts."""
-    for file in files.PARAMS.glob("*.yaml"):
-        text = file.read_text(encoding="utf-8")
-        for host in ("https://raw.githubusercontent.com", "https://dl.fbaipublicfiles.com"):
-            text = text.replace(host, f"{address}/raw")
-        checksum = facts.fact("corpora", "flores")["sha256"]
-        (folder / file.name).write_text(
-            text.replace(checksum, hashlib.sha256(flores).hexdigest()), encoding="utf-8"
-        )
-
-
-def environment_for(folder, address, **more):
-    """The environment of a process that sees only the stand-in and keeps everything in `folder`."""
-    clean = {
-        key: value
-        for key, value in os.environ.items()
-        if not key.startswith("HF_") and "proxy" not in key.lower()
-    }
-    return clean | {
-        "HF_ENDPOINT": address,
-        "HF_HOME": str(folder / "hf"),
-        "STUDY_DATA": str(folder / "data"),
-        "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": str(files.ROOT),
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        **more,
-    }
 
 
 def ask(folder, address, flores, questions, **environment):
@@ -349,6 +297,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS)
 def test_what_goes_wrong_on_the_way_is_one_sentence_with_a_remedy(tmp_path, fault):
     """Data sets whole and streamed, plain files and models; nothing half-read is kept."""
@@ -392,6 +341,7 @@ def test_what_goes_wrong_on_the_way_is_one_sentence_with_a_remedy(tmp_path, faul
     assert not kept
 
 
+@pytest.mark.slow
 def test_a_slow_hub_is_waited_for(tmp_path):
     with hub_server.serving(
         repositories(), raw_files(archive()), faults={"README.md": "slow", ".conllu": "slow"}
