@@ -190,7 +190,7 @@ def test_a_run_repeated_elsewhere_is_compared_and_touches_nothing(chain, scored,
 
 
 def test_a_kill_loses_nothing_and_changes_nothing(chain, scored, tmp_path, monkeypatch):
-    """SIGKILL while distilling, then again to the end: the record is that of the undisturbed run."""
+    """SIGKILL while distilling, then again to the end: the record of an undisturbed run."""
     for name in ("models", "runs"):
         shutil.copytree(chain[0] / name, tmp_path / name)
     monkeypatch.setenv("STUDY_DATA", str(tmp_path))
@@ -248,7 +248,7 @@ def test_every_cell_can_be_run_twice(chain, scored, tmp_path):
         for step in wanted:
             before = records.read(step) if step.record.exists() else None
             execute(twice(step.notebook, tmp_path), tmp_path / "copy.ipynb", step.parameters)
-            cells = [cell for cell in nbformat.read(tmp_path / "copy.ipynb", 4).cells]
+            cells = nbformat.read(tmp_path / "copy.ipynb", 4).cells
             assert sum(cell["id"].endswith("-again") for cell in cells) > 3
             assert before is None or records.lasting(records.read(step)) == records.lasting(before)
             assert not step.checkpoints.exists()
