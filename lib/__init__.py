@@ -1,4 +1,4 @@
-"""Extreme compression of multilingual encoders: the computing side of the notebooks.
+"""Extreme compression of multilingual encoders: the code that the notebooks call.
 
-Modules stand on floors and import downwards only; notebooks compose them and show what they do.
+Rooms import in one direction only; CONTRIBUTING.md says which. Notebooks bring them together.
 """

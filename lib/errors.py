@@ -2,4 +2,6 @@
 
 
 class StudyError(ValueError):
-    """Something asked of the study cannot be done; the message says what was asked, what exists, what to do next."""
+    """Something asked of the study cannot be done; the message says what was asked, what exists,
+    what to do next.
+    """

@@ -13,7 +13,9 @@ sys.path.insert(0, str(ROOT / "data" / "sample"))  # generate.py, the maker of t
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The neighbour folder with real data and a real teacher; tests that need it are skipped where it is absent."""
+    """The neighbour folder with real data and a real teacher; tests that need it are skipped where
+    it is absent.
+    """
     folder = ROOT.parent / "shared"
     if not (folder / "data" / "MANIFEST.json").exists():
         pytest.skip("the folder ../shared with real data is not there")

@@ -23,8 +23,7 @@ from lib.errors import StudyError
 from lib.facts import Source
 from lib.study import __main__ as commands
 from lib.study import make, plan, publish, resolve, studies
-from lib.train import distillation, pretraining
-from lib.train import teacher as teachers
+from lib.train import distillation, pretraining, teachers
 
 FILES = {  # what stands where in a study file (nothing: the key is gone) -> words of the refusal
     "a number as text": (
@@ -526,7 +525,7 @@ def test_requests(case):
 
 
 def teacher(**entry):
-    return lambda: pretraining.teacher(entry, None, toys.sentences(), 1)
+    return lambda: teachers.load(entry, None, toys.sentences(), 1)
 
 
 def new(**configuration):
@@ -905,7 +904,7 @@ def test_facts(case, common):
     else:
         toys.write_yaml(file, yaml.safe_load(before) | {key: entry})
     try:
-        refused(lambda: plan.jobs("toy") and facts.facts(name), said)
+        refused(lambda: plan.runs("toy") and facts.facts(name), said)
     finally:
         file.write_bytes(before)
 

@@ -1,4 +1,6 @@
-"""The house: its rooms, which of them may import which, and how large a room, a module and a function may be."""
+"""The house: its rooms, which of them may import which, and how large a room, a module and a
+function may be.
+"""
 
 import ast
 import subprocess
@@ -24,9 +26,10 @@ LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 NEVER = {("study", "train"), ("train", "export"), ("export", "train")}
 HEAVY = ("torch", "transformers", "sklearn", "datasets")
 LIB = files.ROOT / "lib"
-MODULES = sorted(file for file in LIB.rglob("*.py") if file.stat().st_size)
+MODULES = sorted(file for file in LIB.glob("**/*.py") if file.name != "__init__.py")
 METHOD = ("data/batches.py", "model/", "train/", "measure/")
 MODULE_LINES, FUNCTION_LINES, PUBLIC_NAMES = 250, 40, 7
+MANY_NAMES = ("files.py", "study/settings.py")  # four folders; one class of settings a step
 LIB_LINES, METHOD_LINES = 6000, 3000
 
 
@@ -89,7 +92,7 @@ def test_modules_and_functions_are_short(file):
     public = [
         node.name for node in tree(file).body if isinstance(node, kinds) and node.name[0] != "_"
     ]
-    if name(file) != "study/steps.py":  # one settings class a step is its very purpose
+    if name(file) not in MANY_NAMES:
         assert len(public) <= PUBLIC_NAMES, f"lib/{name(file)} has {len(public)} public names"
 
 

@@ -1,4 +1,6 @@
-"""Lines that are held: no code from data, weights only as safetensors, no path outside the study's folders."""
+"""Lines that are held: no code from data, weights only as safetensors, no path outside the study's
+folders.
+"""
 
 import ast
 import json
@@ -14,10 +16,10 @@ import torch
 import toys
 from safetensors.torch import load_file, save_file
 
-from lib import facts, files
+from lib import checks, facts, files
 from lib.errors import StudyError
 from lib.model import encoder
-from lib.study import studies
+from lib.study import plan
 
 MODULES = ("pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "ctypes")
 CALLS = (
@@ -40,8 +42,7 @@ CALLS = (
     "input",
 )
 ALLOWED = {  # file -> what it may call all the same, and why
-    "lib/training.py": {"ctypes": "asks the C library to give free memory back"},
-    "tests/test_plan.py": {"exec": "runs the parameters cells of this repository's notebooks"},
+    "lib/model/device.py": {"ctypes": "asks the C library to give free memory back"},
     "tests/test_security.py": {
         "pickle": "makes the malicious files",
         "torch.save": "makes the malicious files",
@@ -50,10 +51,13 @@ ALLOWED = {  # file -> what it may call all the same, and why
 
 
 def sources():
-    """(name, syntax tree) of all Python of the repository: modules, tests, notebooks, and the Python inside Snakefile."""
+    """(name, syntax tree) of all Python of the repository: modules, tests, notebooks, and the
+    Python inside Snakefile.
+    """
     for folder in ("lib", "tests"):
-        for file in sorted((files.ROOT / folder).glob("*.py")):
-            yield f"{folder}/{file.name}", ast.parse(file.read_text(encoding="utf-8"))
+        for file in sorted((files.ROOT / folder).rglob("*.py")):
+            name = file.relative_to(files.ROOT).as_posix()
+            yield name, ast.parse(file.read_text(encoding="utf-8"))
     for file in sorted((files.ROOT / "notebooks").glob("*/*.ipynb")):
         code = [cell.source for cell in nbformat.read(file, 4).cells if cell.cell_type == "code"]
         yield f"notebooks/{file.parent.name}/{file.name}", ast.parse("\n".join(code))
@@ -70,7 +74,9 @@ def dotted(node) -> str:
 
 
 def dangers(tree):
-    """(what, line) of everything a tree imports or calls that could run foreign code or open a pickle."""
+    """(what, line) of everything a tree imports or calls that could run foreign code or open a
+    pickle.
+    """
     for node in ast.walk(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
             names = (
@@ -158,7 +164,7 @@ def test_exceptions_are_all_used():
 
 def test_the_loaders_are_safe_ones():
     """A class called _Loader derives from PyYAML's SafeLoader and adds no constructor."""
-    for name in ("lib/params.py", "lib/sample.py"):
+    for name in ("lib/facts.py",):
         loader = next(
             node
             for node in ast.walk(TREES[name])
@@ -173,7 +179,7 @@ def test_the_loaders_are_safe_ones():
 
 
 def test_every_model_of_lib_is_read_in_one_place_from_safetensors():
-    """`from_pretrained` stands in encoder._read alone, beside the trimmed tokenizer that was just written."""
+    """`from_pretrained` is called in loading.read alone."""
     places = [
         (name, ast.unparse(node))
         for name, tree in TREES.items()
@@ -181,24 +187,23 @@ def test_every_model_of_lib_is_read_in_one_place_from_safetensors():
         for node in ast.walk(tree)
         if isinstance(node, ast.Call) and dotted(node.func).endswith("from_pretrained")
     ]
-    assert sorted(places) == [
-        ("lib/models.py", "auto.from_pretrained(source, trust_remote_code=False, **how)"),
-        ("lib/vocabulary.py", "AutoTokenizer.from_pretrained(folder)"),
-    ]
-    text = (files.ROOT / "lib" / "models.py").read_text(encoding="utf-8")
-    assert text.count("_read(AutoModel") == text.count("use_safetensors=True") == 1
+    call = "auto_class.from_pretrained(source, trust_remote_code=False, **options)"
+    assert places == [("lib/model/loading.py", call)]
+    text = (files.ROOT / "lib" / "model" / "encoder.py").read_text(encoding="utf-8")
+    assert (
+        text.count("read(\n        AutoModelForMaskedLM,")
+        == text.count("use_safetensors=True")
+        == 1
+    )
 
 
 def test_the_graph_quotes_no_word_it_has_not_checked():
     """Snakefile hands to a shell only the study's name and ids, which are plain words."""
     text = (files.ROOT / "Snakefile").read_text(encoding="utf-8")
-    words = {
-        word
-        for line in re.findall(r"shell:(.*(?:\n {11}.*)*)", text)
-        for word in re.findall(r"{([^}]*)}", line)
-    }
-    assert words <= {"threads", "sys.executable", "STUDY", "params.ids", "FOLDER"}
-    assert text.index("plan.batches(STUDY)") < text.index("rule all")
+    shells = re.findall(r"shell:(.*(?:\n {8,}.*)*)", text)
+    words = {word for shell in shells for word in re.findall(r"{([^}]*)}", shell)}
+    assert len(shells) == 2 and words == {"PYTHON", "STUDY", "FOLDER:q", "threads", "params.ids"}
+    assert text.index("plan.batches(STUDY)") < text.index("rule figures")
     assert not re.search(r"\b(eval\(|exec\(|pickle|os\.system|subprocess|run:)", text)
 
 
@@ -311,7 +316,9 @@ def test_an_index_leads_only_to_safetensors_beside_it(trap, part, monkeypatch):
 @pytest.mark.parametrize("place", ["config.json", "tokenizer_config.json"])
 @pytest.mark.parametrize("known", [True, False])
 def test_code_of_a_model_is_never_run_nor_asked_about(trap, place, known, monkeypatch):
-    """Neither for a type the library knows nor for another; nothing waits for an answer at the keyboard."""
+    """Neither for a type the library knows nor for another; nothing waits for an answer at the
+    keyboard.
+    """
     folder, ran = trap
     (folder / "evil.py").write_text(
         f"from pathlib import Path\nPath({str(ran)!r}).touch()\n"
@@ -395,24 +402,16 @@ def test_a_tokenizer_taken_from_elsewhere_is_checked_alike(trap, folders, family
     "name", sorted(file.stem for file in (files.ROOT / "params" / "studies").glob("*.yaml"))
 )
 def test_everything_a_study_makes_lies_in_its_folders(name, data):
-    """Ids are plain words, so no file of a run can lie elsewhere; names that are none are refused (test_bad_input)."""
-    study = studies.study(name)
-    for pair in study.pairs:
-        for language in pair["languages"]:
-            runs = studies.chain(name, language, pair["teacher"])
-            runs += [
-                studies.scoring(runs[-1], language, task, study.task_seeds[0])
-                for task in study.tasks
-            ]
-            for run in runs:
-                assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", run.id)
-                assert (
-                    Path(os.path.normpath(run.folder)).parent == files.models()
-                    and run.record.parent.parent == files.runs()
-                )
+    """Ids are plain words, so no file of a run can lie elsewhere; names that are none are refused
+    (test_bad_input).
+    """
+    for run in plan.runs(name):
+        assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", run.id)
+        assert Path(os.path.normpath(run.folder)).parent == files.models()
+        assert run.record.parent.parent == files.runs()
 
 
 def test_the_names_that_are_here_are_plain():
     for kind in ("languages", "models", "tasks", "corpora", "training"):
         for name in facts.facts(kind):
-            facts.check_name(name, kind)
+            checks.checked(checks.Name, name, kind)

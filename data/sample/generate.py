@@ -1,6 +1,6 @@
 """The generator of the embedded corpus: text and exactly labelled tasks from small grammars.
 
-    python data/sample/generate.py        writes corpora/ and tasks/ beside this file again
+    python data/sample/generate.py        writes corpora/, tasks/ and easy_english/ again
 
 The corpus stands in for the paper's GlotCC text and its four tasks in the study `demo`. A study
 reads only the files that this program has written. A grammar is grammar/<language>.yaml:
@@ -27,6 +27,7 @@ import json
 import random
 import re
 import zlib
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import pairwise
@@ -40,6 +41,8 @@ LANGUAGES = tuple(sorted(file.stem for file in (FOLDER / "grammar").glob("*.yaml
 SEED = 20250516
 SENTENCES = {"train": 5000, "dev": 200, "test": 200}
 EXAMPLES = {"train": 1000, "dev": 100, "test": 200}
+EASY = {"train": 20_000, "dev": 1000, "test": 3000}  # sentences that the easy ones are taken from
+EASY_WORDS = 220
 TOPICS = {
     "science": "science/technology",
     "travel": "travel",
@@ -99,6 +102,20 @@ def task(task: str, language: str, sizes: dict[str, int], seed: int) -> dict[str
             f"{', '.join(code for code in LANGUAGES if _grammar(code).tasks)}"
         )
     return {split: _examples(grammar, task, split, size, seed) for split, size in sizes.items()}
+
+
+def easy_english() -> dict[str, list[str]]:
+    """The English sentences of each part that need only the most frequent words of the train part.
+
+    They are the text of the chapters in notebooks/learn, where a toy model learns them in seconds.
+    """
+    parts = {part: sentences("eng", count, 1, part) for part, count in EASY.items()}
+    words = Counter(word for sentence in parts["train"] for word in re.findall(r"\w+", sentence))
+    frequent = {word for word, _ in words.most_common(EASY_WORDS)}
+    return {
+        part: [text for text in texts if frequent.issuperset(re.findall(r"\w+", text))]
+        for part, texts in parts.items()
+    }
 
 
 def _examples(grammar: "Grammar", task: str, split: str, size: int, seed: int) -> list:
@@ -505,6 +522,8 @@ def write(folder: Path) -> None:
             for part, examples in task(name, language, EXAMPLES, SEED).items():
                 file = folder / "tasks" / FOLDERS[name] / language / part
                 _lines(file.with_suffix(ENDINGS[name]), LAYOUTS[name](examples))
+    for part, texts in easy_english().items():
+        _lines(folder / "easy_english" / f"{part}.txt", texts)
     source = {
         "licence": "MIT",
         "repository": "this repository",

@@ -15,9 +15,7 @@ A prediction of "" is no answer, as for a word lost by truncation: it is never r
 span.
 """
 
-import math
 from collections.abc import Sequence
-from statistics import fmean, stdev
 
 import numpy
 
@@ -41,21 +39,6 @@ def score(metric: str, gold: Sequence, predicted: Sequence) -> dict[str, float]:
     if metric == "macro_f1":
         gold, predicted = ([[label] for label in side] for side in (gold, predicted))
     return {metric: value, "accuracy": _of_all("accuracy", gold, predicted)}
-
-
-def mean_and_deviation(values: Sequence[float]) -> tuple[float, float, int]:
-    """Mean, sample standard deviation and number of the values, in their unit.
-
-    The divisor is n - 1; the deviation of a single value is nan. Raises StudyError when there is no
-    value or one of them is not a finite number.
-    """
-    values = [math.nan if value is None else float(value) for value in values]
-    if not values or not all(map(math.isfinite, values)):
-        raise StudyError(
-            "A mean over runs needs at least one value and only finite ones; got "
-            f"{values}. Leave out runs without a score before averaging."
-        )
-    return fmean(values), stdev(values) if len(values) > 1 else math.nan, len(values)
 
 
 def interval(

@@ -42,7 +42,8 @@ def padded(
 def evaluate(
     model, tokenizer, test: list[str], train: list[str], max_length: int = 128, precision="auto"
 ) -> dict:
-    """The scores of a model on test sentences: those of `score_mlm`, and `unigram_loss` beside them.
+    """The scores of a model on test sentences: those of `score_mlm`, and `unigram_loss` beside
+    them.
 
     Sentences are cut at `max_length` tokens, or at the model's own limit; the masks are fixed.
     """

@@ -1,7 +1,8 @@
-"""The look of the study's pictures, and how they are written: deterministic, and legible without colour.
+"""The look of the study's figures, and how they are written: legible without colour, and the same
+bytes from the same data.
 
-Every series has its colour (Okabe and Ito's palette), its marker or hatch, and its line style, so that a picture can be read
-in black and white. The same data give the same bytes: no date, fixed identifiers, letters drawn as outlines.
+Every series has its colour (Okabe and Ito's palette), its marker or hatch, and its line style. A
+file has no date, fixed identifiers, and letters drawn as outlines.
 """
 
 from contextlib import contextmanager
@@ -13,20 +14,10 @@ from matplotlib.figure import Figure
 
 from lib import files
 
-COLOURS = (
-    "#0072B2",
-    "#D55E00",
-    "#009E73",
-    "#CC79A7",
-    "#E69F00",
-    "#56B4E9",
-    "#000000",
-)  # Okabe and Ito (2008)
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-LINES = ("-", "--", ":", "-.")
-HATCHES = ("", "////", "....", "xxxx", "\\\\\\\\")
-FILLS = ("#0072B2", "#E69F00", "#F0F0F0", "#56B4E9", "#D55E00")
-STYLE = {
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+_LINES = ("-", "--", ":", "-.")
+_STYLE = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
     "axes.spines.top": False,
@@ -40,19 +31,44 @@ STYLE = {
 
 
 @contextmanager
-def single(across: str, up: str):
-    """A figure with one pair of axes, named."""
-    with matplotlib.rc_context(STYLE):
-        figure, axes = pyplot.subplots(figsize=(6, 2.8), layout="constrained")
-        axes.set(xlabel=across, ylabel=up)
-        yield figure, axes
+def panels(rows: int, columns: int, size: tuple[float, float], **options):
+    """Yield a figure of this size in inches and its axes, an array (rows, columns)."""
+    options |= {"squeeze": False, "layout": "constrained"}
+    with matplotlib.rc_context(_STYLE):
+        figure, grid = pyplot.subplots(rows, columns, figsize=size, **options)
+        yield figure, grid
         pyplot.close(figure)
 
 
+@contextmanager
+def single(across: str, up: str):
+    """Yield a figure and its only axes, with their names."""
+    with panels(1, 1, (6, 2.8)) as (figure, grid):
+        grid[0, 0].set(xlabel=across, ylabel=up)
+        yield figure, grid[0, 0]
+
+
+def look(place: int) -> dict:
+    """Colour, marker and line of the series at this place."""
+    return {
+        "color": COLOURS[place % len(COLOURS)],
+        "marker": _MARKERS[place % len(_MARKERS)],
+        "markersize": 5,
+        "linestyle": _LINES[place % len(_LINES)],
+        "linewidth": 1.4,
+    }
+
+
+def legend(figure: Figure, handles: list, columns: int = 0) -> None:
+    """Name the series below the figure, side by side or in this many columns."""
+    columns = min(columns or len(handles), len(handles))
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False)
+
+
 def save(figure: Figure, name: str, folder: Path | None = None) -> Path:
-    """File `name`.svg that `figure` was written to, in `folder` (figures/ when not given); same data, same bytes."""
+    """File <name>.svg in `folder` (figures/ when not given) that `figure` was written to."""
     file = Path(folder or files.FIGURES) / f"{name}.svg"
     file.parent.mkdir(parents=True, exist_ok=True)
-    with matplotlib.rc_context(STYLE):
+    with matplotlib.rc_context(_STYLE):
         figure.savefig(file, format="svg", metadata={"Date": None, "Title": name})
     return file

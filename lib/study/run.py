@@ -13,6 +13,7 @@ from pathlib import Path
 
 from lib import files
 from lib.facts import fact, facts
+from lib.study import settings as settings_of
 from lib.study import steps
 from lib.study.studies import Study
 
@@ -62,7 +63,7 @@ class Run:
         }
         if self.step == "baseline":
             return result
-        on_text = issubclass(self._entry.settings, steps.Training)
+        on_text = issubclass(self._entry.settings, settings_of.Training)
         return result | {
             "teacher": self.teacher,
             "facts": fact("models", self.teacher),
@@ -126,7 +127,7 @@ class Run:
             step, dot, setting = name.partition(".")
             if dot:
                 section = overrides.setdefault("finetune" if step == "baseline" else step, {})
-                if step == "finetune" and setting in steps.Tuning.model_fields:
+                if step == "finetune" and setting in settings_of.Tuning.model_fields:
                     section = section.setdefault(fact("tasks", self.task)["kind"], {})
                 section[setting] = value
         return result | ({"overrides": overrides} if overrides else {})

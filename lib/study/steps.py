@@ -1,126 +1,21 @@
 """The registry of steps: one entry says everything that a study must know of a step.
 
-To add a step, write its settings and its entry here, and its notebook below notebooks/study.
+To add a step, write its entry here, its settings in settings.py, and its notebook below
+notebooks/study.
 """
 
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 from lib import facts
-from lib.checks import Checked, Count, Number, Positive, Rate, Share, checked, within
+from lib.checks import Checked, checked
 from lib.errors import StudyError
-
-Length = within(int, lambda tokens: 3 <= tokens < 1e12, "give a number of 3 or more, below 1e12")
-Precision = Literal["auto", "float32", "bfloat16"]
-
-
-class Training(Checked):
-    """Settings of a training on text."""
-
-    steps: Count
-    batch_size: Positive
-    accumulation: Positive = 1
-    max_length: Length
-    learning_rate: Rate
-    precision: Precision = "auto"
-
-
-class Adaptation(Training):
-    """Step 0, second half; `sentences` limits the text of this step, 0 takes all."""
-
-    published: bool = False
-    sentences: Count = 0
-
-
-class Distillation(Training):
-    """What both distillations share; `mlm_weight` is the paper's alpha."""
-
-    distillation_loss: Literal["mse", "kl", "plain_kl"] = "mse"
-    mlm_weight: Share = 0.5
-    temperature: Rate = 2.0
-    all_positions: bool = False
-
-
-class Layers(Distillation):
-    """Step 1."""
-
-    num_hidden_layers: Positive
-    layer_choice: Literal["last_k", "first_k", "stride", "first_last_k", "random"]
-
-
-class Ffn(Checked):
-    """Step 2; `part` is the text that importance is computed on."""
-
-    intermediate_size: Positive
-    sentences: Count
-    batch_size: Positive
-    max_length: Length
-    part: Literal["train", "dev"]
-
-
-class Hidden(Distillation):
-    """Step 3."""
-
-    hidden_size: Positive
-    hidden_start: Literal["truncation", "truncation_across_heads", "svd", "shared_basis", "random"]
-
-
-class Vocabulary(Checked):
-    """Step 4; `kept_tokens` does not count the special tokens."""
-
-    kept_tokens: Positive
-    counting: Literal["count", "documents"]
-
-
-class Tuning(Checked):
-    """How a task is trained; a study says it for each kind of task, or for a single task."""
-
-    epochs: Positive
-    batch_size: Positive
-    learning_rate: Rate
-    max_length: Length
-    weight_decay: Number = 0.0
-    warmup: Share = 0.0
-    max_steps: Count = 0
-    patience: Count = 0
-
-
-class Finetuning(Checked):
-    """Step 5, apart from `Tuning`."""
-
-    method: Literal["adapter", "full"]
-    reduction_factor: Positive
-    adapter_input: Literal["ffn", "layer_norm"]
-    first_subword: bool = True
-    train_limit: Count
-    precision: Precision = "auto"
-    pooling: Literal["first", "mean"] = "first"
-    base_width: Count = 0
-
-
-class Baseline(Checked):
-    """A task answered without an encoder."""
-
-    kind: Literal["majority", "ngrams"]
-    train_limit: Count
-
-
-class Perplexity(Checked):
-    """Step 6."""
-
-    sentences: Count
-    max_length: Length
-
-
-class Lens(Checked):
-    """Step 6."""
-
-    sentences: Count
+from lib.study import settings as settings_of
 
 
 @dataclass(frozen=True)
 class Step:
-    """One kind of run; `row` names its model in tables, `short` in figures, `label` in its card."""
+    """One kind of run; `label` names its model in the card, `row` in tables, `short` in figures."""
 
     name: str
     kind: Literal["teacher", "cut", "task", "baseline", "measure"]
@@ -137,48 +32,67 @@ class Step:
 
 
 REGISTRY = (  # the order of the models is the paper's; a study may change it
-    Step("pretrain", "teacher", "00_pretrain_teacher", Training, "teacher", "teacher", "plain"),
+    Step(
+        "pretrain",
+        "teacher",
+        "00_pretrain_teacher",
+        settings_of.Training,
+        label="teacher",
+        row="teacher",
+        short="plain",
+    ),
     Step(
         "adapt",
         "teacher",
         "10_adapt_teacher",
-        Adaptation,
-        "teacher adapted to the language",
-        "adapted teacher",
-        "teacher",
+        settings_of.Adaptation,
+        label="teacher adapted to the language",
+        row="adapted teacher",
+        short="teacher",
     ),
     Step(
         "layers",
         "cut",
         "20_distil_layers",
-        Layers,
-        "fewer layers, distilled",
-        "layers {num_hidden_layers:.0f}",
-        "layers",
+        settings_of.Layers,
+        label="fewer layers, distilled",
+        row="layers {num_hidden_layers:.0f}",
     ),
-    Step("ffn", "cut", "30_prune_ffn", Ffn, "narrower FFN", "ffn {intermediate_size:,.0f}", "FFN"),
+    Step(
+        "ffn",
+        "cut",
+        "30_prune_ffn",
+        settings_of.Ffn,
+        label="narrower FFN",
+        row="ffn {intermediate_size:,.0f}",
+        short="FFN",
+    ),
     Step(
         "hidden",
         "cut",
         "40_reduce_hidden",
-        Hidden,
-        "smaller hidden size, distilled",
-        "hidden {hidden_size:.0f}",
-        "hidden",
+        settings_of.Hidden,
+        label="smaller hidden size, distilled",
+        row="hidden {hidden_size:.0f}",
     ),
     Step(
         "vocabulary",
         "cut",
         "50_trim_vocabulary",
-        Vocabulary,
-        "smaller vocabulary",
-        "vocabulary {vocab_size:,.0f}, hidden {hidden_size:.0f}",
-        "vocabulary",
+        settings_of.Vocabulary,
+        label="smaller vocabulary",
+        row="vocabulary {vocab_size:,.0f}, hidden {hidden_size:.0f}",
     ),
-    Step("finetune", "task", "60_finetune_task", Finetuning, "task scores"),
-    Step("baseline", "baseline", "65_baselines", Baseline, "baseline"),
-    Step("perplexity", "measure", "70_pseudo_perplexity", Perplexity, "pseudo-perplexity"),
-    Step("lens", "measure", "80_logit_lens", Lens, "logit lens"),
+    Step("finetune", "task", "60_finetune_task", settings_of.Finetuning, label="task scores"),
+    Step("baseline", "baseline", "65_baselines", settings_of.Baseline, label="baseline"),
+    Step(
+        "perplexity",
+        "measure",
+        "70_pseudo_perplexity",
+        settings_of.Perplexity,
+        label="pseudo-perplexity",
+    ),
+    Step("lens", "measure", "80_logit_lens", settings_of.Lens, label="logit lens"),
 )
 # Settings that came later than published records. At these values they are left out of records and
 # run ids.
@@ -217,14 +131,14 @@ def merged(name: str, base: dict, given: dict, where: str) -> dict:
     kinds = {task: entry["kind"] for task, entry in facts.facts("tasks").items()}
     sections = {*kinds, *kinds.values()}
     general = {key: value for key, value in {**base, **given}.items() if key not in sections}
-    result = checked(Finetuning, general, where).model_dump()
+    result = checked(settings_of.Finetuning, general, where).model_dump()
     for kind in dict.fromkeys(kinds.values()):
         section = base.get(kind, {}) | checked(dict, given.get(kind, {}), f"{where}: {kind}")
-        result[kind] = checked(Tuning, section, f"{where}: {kind}").model_dump()
+        result[kind] = checked(settings_of.Tuning, section, f"{where}: {kind}").model_dump()
     for task, kind in kinds.items():
         former = {k: v for k, v in base.get(task, {}).items() if k not in given.get(kind, {})}
         section = former | checked(dict, given.get(task, {}), f"{where}: {task}")
-        whole = checked(Tuning, result[kind] | section, f"{where}: {task}").model_dump()
+        whole = checked(settings_of.Tuning, result[kind] | section, f"{where}: {task}").model_dump()
         result |= {task: {key: whole[key] for key in section}} if section else {}
     return result
 

@@ -37,9 +37,9 @@ files.PARAMS = Path(sys.argv[1])
 time.sleep = lambda seconds: None  # the libraries wait between their attempts
 source, said = facts.Source("hub"), {}
 for name, expression in json.load(sys.stdin).items():
-    if "encoder." in expression or "pretraining." in expression:  # slow imports
+    if "encoder." in expression or "teachers." in expression:  # slow imports
         from lib.model import encoder
-        from lib.train import pretraining
+        from lib.train import teachers
     try:
         value = eval(expression)
         if isinstance(value, tasks.Task):
@@ -449,8 +449,8 @@ def test_models_that_cannot_be_had_say_how_to_get_them(tmp_path):
     asked = {
         "gated": "encoder.load('google-bert/bert-base-multilingual-cased')",
         "absent": "encoder.load('no/such')",
-        "adapted": "pretraining.published_adaptation(facts.fact('models', 'mbert'), 'slk')",
-        "closed": "pretraining.published_adaptation(facts.fact('models', 'mbert'), 'mlt')",
+        "adapted": "teachers.published_adaptation(facts.fact('models', 'mbert'), 'slk')",
+        "closed": "teachers.published_adaptation(facts.fact('models', 'mbert'), 'mlt')",
     }
     with hub_server.serving(served, {}, gated=tuple(served)) as address:
         said = ask(tmp_path, address, archive(), asked)

@@ -1,6 +1,5 @@
 """The scores against scikit-learn, seqeval and counts by hand."""
 
-import math
 import random
 
 import numpy
@@ -9,7 +8,7 @@ from seqeval.metrics import f1_score as seqeval_f1
 from sklearn.metrics import f1_score
 
 from lib.errors import StudyError
-from lib.measure.metrics import interval, mean_and_deviation, paired_interval, score
+from lib.measure.metrics import interval, paired_interval, score
 
 NER = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
 UPOS = [
@@ -138,23 +137,6 @@ def test_no_answer_is_never_right():
 def test_bad_input_is_refused(metric, gold, predicted, words):
     with pytest.raises(StudyError, match=words):
         score(metric, gold, predicted)
-
-
-def test_mean_and_deviation():
-    mean, deviation, runs = mean_and_deviation([0.7, 0.8, 0.9])
-    assert (mean, deviation, runs) == (
-        pytest.approx(0.8),
-        pytest.approx(numpy.std([0.7, 0.8, 0.9], ddof=1)),
-        3,
-    )
-    mean, deviation, runs = mean_and_deviation([0.7])
-    assert (mean, runs) == (0.7, 1) and math.isnan(deviation)
-
-
-@pytest.mark.parametrize("values", [[], [0.5, None], [0.5, float("nan")]])
-def test_a_mean_over_missing_runs_is_refused(values):
-    with pytest.raises(StudyError, match="finite"):
-        mean_and_deviation(values)
 
 
 @pytest.mark.parametrize(

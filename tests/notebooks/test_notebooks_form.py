@@ -1,4 +1,6 @@
-"""The form of the notebooks: what keeps them readable, rerunnable, and their parameters visible to Papermill."""
+"""The form of the notebooks: what keeps them readable, rerunnable, and their parameters visible to
+Papermill.
+"""
 
 import ast
 import io
@@ -90,7 +92,9 @@ def test_no_absolute_paths(file):
 
 
 def test_parameters(file):
-    """Typed literals, each explained; Papermill loses what is computed, untyped, or explained with an equals sign."""
+    """Typed literals, each explained; Papermill loses what is computed, untyped, or explained with
+    an equals sign.
+    """
     expected = {"study": {1}, "paper": {1}, "learn": {0, 1}}[file.parent.name]
     assert len(tagged(file)) in expected
     for cell in tagged(file):

@@ -210,7 +210,7 @@ def test_a_kill_loses_nothing_and_changes_nothing(chain, scored, tmp_path, monke
         start_new_session=True,
     )
     until = time.monotonic() + 120
-    while not list(layers.checkpoints.glob("*/complete")) and time.monotonic() < until:
+    while not list(layers.checkpoints.glob("checkpoint-*")) and time.monotonic() < until:
         assert begun.poll() is None, "the notebook ended before its first checkpoint was seen"
         time.sleep(0.01)
     os.killpg(begun.pid, signal.SIGKILL)
@@ -228,7 +228,8 @@ def twice(file, folder):
     for cell in notebook.cells:
         cells.append(cell)
         if cell.cell_type == "code" and "parameters" not in cell.metadata.get("tags", []):
-            cells.append(copy.deepcopy(cell) | {"id": f"{cell['id']}-again"})
+            cells.append(copy.deepcopy(cell))
+            cells[-1]["id"] += "-again"
     notebook.cells = cells
     nbformat.write(notebook, folder / file.name)
     return folder / file.name

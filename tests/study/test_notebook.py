@@ -246,7 +246,8 @@ def fakes(monkeypatch):
             (part / "README.md").write_text(card)
 
     fake_encoder.save = save
-    fake_encoder.describe = lambda model, whole: {"parameters": model.size, "of": whole}
+    described = lambda model, whole: {"parameters": model.size, "of": whole}  # noqa: E731
+    monkeypatch.setattr(notebook.sizes, "describe", described)
     for package, name, module in (
         (lib.export, "card", fake_card),
         (lib.model, "encoder", fake_encoder),

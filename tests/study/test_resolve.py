@@ -5,6 +5,7 @@ import toy_study
 
 from lib import facts
 from lib.errors import StudyError
+from lib.study import settings as settings_of
 from lib.study import steps, studies
 from lib.study.resolve import baseline, chain, measuring, resolve, scoring
 
@@ -84,7 +85,11 @@ def test_a_changed_setting_makes_new_runs_from_its_step_on(step, key):
 
 
 @pytest.mark.parametrize(
-    "key", [*steps.Finetuning.model_fields, *(f"token.{key}" for key in steps.Tuning.model_fields)]
+    "key",
+    [
+        *settings_of.Finetuning.model_fields,
+        *(f"token.{key}" for key in settings_of.Tuning.model_fields),
+    ],
 )
 def test_a_changed_setting_of_a_task_makes_a_new_run(key):
     section, _, name = key.rpartition(".")

@@ -23,7 +23,7 @@ def test_the_registry_names_each_step_once_and_its_notebook_exists():
     for entry in steps.REGISTRY:
         assert (files.ROOT / "notebooks" / "study" / f"{entry.notebook}.ipynb").exists()
         assert steps.step(entry.name) is entry
-        assert entry.makes_model is bool(entry.row) is bool(entry.short)
+        assert entry.makes_model is bool(entry.row)
     with pytest.raises(StudyError, match="no step called 'prune'; there are pretrain, adapt, "):
         steps.step("prune")
 

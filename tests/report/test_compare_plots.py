@@ -4,7 +4,7 @@ import numpy
 import pandas
 import pytest
 
-from lib.report import ablation_plots, style
+from lib.report import compare_plots, style
 
 
 def points(values, lines=("Maltese", "Slovak"), panels=("topic (%)",)):
@@ -42,7 +42,7 @@ def markers(panel, filled):
 
 
 def test_numbers_stand_in_order_and_the_studys_own_is_filled():
-    panel = ablation_plots.sweep(points([0.5, 0.25, 1.0]), "share").axes[0]
+    panel = compare_plots.sweep(points([0.5, 0.25, 1.0]), "share").axes[0]
     assert markers(panel, filled=True) == [(0.5, 10), (0.5, 20)]
     assert markers(panel, filled=False) == [(0.25, 11), (0.25, 21), (1.0, 12), (1.0, 22)]
     joined = [
@@ -55,7 +55,7 @@ def test_numbers_stand_in_order_and_the_studys_own_is_filled():
 
 
 def test_words_stand_side_by_side_unjoined_and_do_not_hide_each_other():
-    panel = ablation_plots.sweep(points(["last_k", "random"]), "layers kept").axes[0]
+    panel = compare_plots.sweep(points(["last_k", "random"]), "layers kept").axes[0]
     xs = [x for x, _ in markers(panel, True) + markers(panel, False)]
     assert len(set(xs)) == 4 and [round(x) for x in xs] == [0, 0, 1, 1]
     assert [label.get_text() for label in panel.get_xticklabels()] == ["last_k", "random"]
@@ -68,7 +68,7 @@ def test_words_stand_side_by_side_unjoined_and_do_not_hide_each_other():
 
 def test_what_is_published_is_black_and_a_logarithmic_axis_names_every_far_value():
     frame = points([800, 4000, 40000], lines=("Maltese", "published, Maltese"))
-    figure = ablation_plots.sweep(frame, "kept tokens", log=True)
+    figure = compare_plots.sweep(frame, "kept tokens", log=True)
     assert figure.axes[0].get_xscale() == "log" and figure.axes[0].get_xticks().tolist() == [
         800,
         4000,
@@ -81,9 +81,10 @@ def test_what_is_published_is_black_and_a_logarithmic_axis_names_every_far_value
     assert len({handle.get_marker() for handle in figure.legends[0].legend_handles[:2]}) == 2
 
 
-def test_no_points_still_give_a_figure():
-    figure = ablation_plots.sweep(points([]).reindex(columns=points([1]).columns), "x")
-    assert [text.get_text() for text in figure.axes[0].texts] == ["not run"]
+def test_without_data_there_is_no_figure():
+    empty = points([1])[:0]
+    assert compare_plots.sweep(empty, "x") is None and compare_plots.lens_grid({}) is None
+    assert compare_plots.convergence(empty, "loss") is None and compare_plots.forest(empty) is None
 
 
 def test_losses_against_steps_and_seconds():
@@ -100,14 +101,14 @@ def test_losses_against_steps_and_seconds():
             for step in (1, 2)
         ]
     )
-    left, right = ablation_plots.convergence(curves, "loss").axes
+    left, right = compare_plots.convergence(curves, "loss").axes
     assert [line.get_xdata().tolist() for line in left.lines] == [[1, 2], [1, 2]]
     assert [line.get_xdata().tolist() for line in right.lines] == [[0.5, 1.0], [1.0, 2.0]]
     assert len({(line.get_marker(), line.get_linestyle()) for line in left.lines}) == 2
 
 
 def test_the_grid_of_layers_holds_the_shares_in_percent():
-    figure = ablation_plots.lens_grid(
+    figure = compare_plots.lens_grid(
         {
             "Maltese": {"adapt": [0.1, 0.2, 0.4], "layers": [0.1, 0.3]},
             "Slovak": {"adapt": [0.05, 0.06]},
@@ -129,16 +130,26 @@ def test_intervals_that_leave_zero_out_are_filled():
             {"claim": "b", "effect": 1.0, "low": -1.0, "high": 3.0},
         ]
     )
-    panel = ablation_plots.forest(effects).axes[0]
+    panel = compare_plots.forest(effects).axes[0]
     dots = [line for line in panel.lines if line.get_marker() == "o"]
     assert [dot.get_markerfacecolor() == "white" for dot in dots] == [False, True]
     bars = [[*line.get_xdata()] for line in panel.lines if line.get_marker() == "|"]
     assert bars == [[1.0, 3.0], [-1.0, 3.0]]
 
 
+def test_a_line_may_lack_a_panel():
+    """Words and numbers alike: the panel then has the other lines only."""
+    for values in (["last_k", "random"], [1, 2]):
+        frame = points(values, panels=("topic (%)", "sentiment (%)"))
+        alone = frame[(frame["panel"] == "topic (%)") | (frame["line"] == "Slovak")]
+        first, second = compare_plots.sweep(alone, "x").axes
+        drawn = [len(markers(axes, True) + markers(axes, False)) for axes in (first, second)]
+        assert drawn == [4, 2]
+
+
 def test_same_data_same_bytes(tmp_path):
     files = [
-        style.save(ablation_plots.sweep(points(["a", "b"]), "x"), "figure", tmp_path / name)
+        style.save(compare_plots.sweep(points(["a", "b"]), "x"), "figure", tmp_path / name)
         for name in "ab"
     ]
     assert files[0].read_bytes() == files[1].read_bytes()
@@ -146,7 +157,7 @@ def test_same_data_same_bytes(tmp_path):
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 7])
 def test_every_panel_has_its_place(count):
-    figure = ablation_plots.sweep(
+    figure = compare_plots.sweep(
         points([1, 2], panels=[f"panel {number}" for number in range(count)]), "x"
     )
     assert [axes.get_title(loc="left") for axes in figure.axes][:count] == [

@@ -1,0 +1,138 @@
+"""Finished students beside cheaper ways: no encoder at all, the same shape trained without a
+teacher, the teacher itself.
+"""
+
+import math
+
+import pandas
+
+from lib import facts
+from lib.report import present
+from lib.report.frame import statistics
+from lib.report.words import NOT_AVAILABLE, NOT_RUN, number, spread
+
+MODELS = {
+    "majority": "most frequent answer",
+    "ngrams": "character n-grams",
+    "scratch": "student's shape from scratch",
+    "whole": "student, all tokens",
+    "student": "finished student",
+    "adapted": "adapted teacher",
+    "plain": "plain teacher",
+}
+WITHOUT_ENCODER = ("majority", "ngrams")
+_OWN = {"pretrain": "plain", "adapt": "adapted", "hidden": "whole", "vocabulary": "student"}
+_SHORT = {"ngrams": "n-grams", "whole": "all tokens"}  # on an axis; others have their keys
+_SCRATCH = {"hidden.hidden_start": "random", "hidden.mlm_weight": 1}
+_ABOVE = ("difference", "low", "high")
+
+
+def rows(scores: pandas.DataFrame) -> pandas.DataFrame:
+    """One row a language, teacher, model (a key of MODELS), number of steps and task.
+
+    Mean, deviation and runs of its scores; parameters; seconds of training on text from the
+    teacher's adaptation on; `difference`, `low`, `high`: how far it is above the n-grams, with the
+    95 % interval over test examples, means over the seeds. `steps` is 0 but for students from
+    scratch that were trained for another number of steps than the study's.
+    """
+    records = {record["id"]: record for record in scores["record"]}
+    scores = scores[scores["what"].isin(facts.facts("tasks"))]
+    named = [_named(row) for row in scores.to_dict("records")]
+    columns, found = ["place", "model", "steps"], []
+    named = pandas.DataFrame(named, scores.index, columns)
+    scores = scores.assign(**named, seed=scores["seed"].fillna(0))
+    models = scores.dropna(subset=["model", "teacher"])
+    for language, teacher in sorted(set(zip(models["language"], models["teacher"], strict=True))):
+        mine = scores["teacher"].isin([teacher, None]) & (scores["language"] == language)
+        for (_, kind, steps, what), cell in scores[mine].groupby([*columns, "what"]):
+            found.append(
+                {"language": language, "teacher": teacher, "model": kind, "steps": steps}
+                | {"what": what, "parameters": cell["parameters"].iloc[0]}
+                | {"seconds": _seconds(cell["record"].iloc[0], records)}
+                | (statistics(cell, cell[:0]) | _above(cell["record"]))
+            )
+    names = ["language", "teacher", "model", "steps", "what", "parameters", "seconds"]
+    return pandas.DataFrame(found, columns=[*names, *("mean", "deviation", "runs"), *_ABOVE])
+
+
+def table(rows: pandas.DataFrame) -> pandas.DataFrame:
+    """`rows` in words, one row a model: parameters in millions, minutes of training, scores."""
+
+    def sizes(row):
+        count = "" if row["model"] == "majority" else number(row["parameters"] / 1e6, 2)
+        return {"parameters (M)": count, "minutes": number(row["seconds"] / 60, 0)}
+
+    def score(row):
+        return number(row["mean"]) if row["model"] in WITHOUT_ENCODER else spread(row)
+
+    return _laid_out(rows, sizes, score)
+
+
+def gaps(rows: pandas.DataFrame) -> pandas.DataFrame:
+    """The models with an encoder in words: how far each score is above the n-grams."""
+
+    def gap(row):
+        difference, low, high = (number(row[name], signed=True) for name in _ABOVE)
+        return f"{difference} ({low} to {high})" if difference else NOT_AVAILABLE
+
+    return _laid_out(rows[~rows["model"].isin(WITHOUT_ENCODER)], lambda row: {}, gap)
+
+
+def points(rows: pandas.DataFrame) -> pandas.DataFrame:
+    """`rows` as `compare_plots.sweep` draws them, the models in the order of MODELS."""
+    names = [
+        _SHORT.get(row["model"], row["model"]) + (f"\n{row['steps']:,}" if row["steps"] else "")
+        for row in rows.to_dict("records")
+    ]
+    tasks = [*facts.facts("tasks")]
+    laid = rows.assign(value=names, own=True, reference=False)
+    laid = laid.assign(task=laid["what"].map(tasks.index), place=laid["model"].map([*MODELS].index))
+    return present.points(laid.sort_values(["task", "place", "steps"], kind="stable"))
+
+
+def _named(row: dict) -> tuple[int, str | None, int]:
+    """Place and key in MODELS of the scored model (None if none), and its steps."""
+    changed, steps, kind = row["changed"], 0, None
+    if row["step"] == "baseline":
+        kind = None if changed else row["record"]["settings"]["baseline"]["kind"]
+    elif not changed:
+        kind = _OWN.get(row["step"])
+    elif row["step"] == "hidden" and _SCRATCH.items() <= changed.items():
+        length = changed.keys() - _SCRATCH.keys() <= {"hidden.steps", "hidden.learning_rate"}
+        kind, steps = ("scratch", changed.get("hidden.steps", 0)) if length else (None, 0)
+    return [*MODELS, None].index(kind), kind, steps
+
+
+def _seconds(record: dict, records: dict) -> float:
+    """Seconds of the trainings on text behind a scored model, without its teacher's pre-training.
+
+    A student from scratch uses no weights of the steps before its own, so theirs do not count.
+    """
+    chain = [records[name] for name in record["chain"] if name in records]
+    trained = [made for made in chain if made["step"] in ("adapt", "layers", "hidden")]
+    if trained and trained[-1]["settings"].get("hidden", {}).get("hidden_start") == "random":
+        trained = trained[-1:]
+    seconds = [made["made"]["seconds"].get("history", [])[-1:] for made in trained]
+    return sum(sum(last) for last in seconds) if any(seconds) else math.nan
+
+
+def _above(records: pandas.Series) -> dict:
+    """Mean difference to the n-grams and mean ends of its interval, in points; nan if unknown."""
+    pairs = [record.get("paired", {}).get("ngrams") for record in records]
+    known = [(pair["difference"], *pair["interval"]) for pair in pairs if pair]
+    return (100 * pandas.DataFrame(known, columns=[*_ABOVE], dtype=float)).mean().to_dict()
+
+
+def _laid_out(rows: pandas.DataFrame, head, cell) -> pandas.DataFrame:
+    """One row a model: its names, the columns that `head` makes, and a `cell` for each task."""
+    tasks = [task for task in facts.facts("tasks") if task in set(rows["what"])]
+    keys, laid = ["language", "teacher", "model", "steps"], []
+    for (language, teacher, kind, steps), part in rows.groupby(keys, sort=False):
+        texts = {row["what"]: cell(row) for row in part.to_dict("records")}
+        name = MODELS[kind] + (f", {steps:,} steps" if steps else "")
+        laid.append(
+            {"language": language, "teacher": teacher, "model": name}
+            | head(part.iloc[0])
+            | {task: texts.get(task, NOT_RUN) for task in tasks}
+        )
+    return pandas.DataFrame(laid)

@@ -1,0 +1,190 @@
+"""Figures of comparisons: one setting against the scores, losses against steps and seconds, layers
+against probability, effects with their intervals.
+"""
+
+import math
+
+import numpy
+import pandas
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, NullLocator
+
+from lib.report.style import COLOURS, legend, look, panels
+
+_GRID = {"axis": "y", "color": "#DDDDDD", "linewidth": 0.6}
+
+
+def sweep(
+    points: pandas.DataFrame, across: str, up: str = "", log: bool = False, joined: bool = False
+) -> Figure | None:
+    """Figure of scores by the value of one setting, one panel a `panel`, one line a `line`; None
+    without points.
+
+    `points` is what `present.points` returns. Bars are one standard deviation. Filled markers are
+    the study's own setting. Numbers stand on an axis, logarithmic with `log`, and are joined; words
+    stand side by side, `joined` where they have an order. `up` names the score where the panel's
+    title does not. A line whose name starts with "published" is thin and black.
+    """
+    if points.empty:
+        return None
+    names, lines = (list(dict.fromkeys(points[column])) for column in ("panel", "line"))
+    columns = {1: 1, 2: 2, 4: 2}.get(len(names), 3)
+    rows = -(-len(names) // columns)
+    values = list(dict.fromkeys(points["value"]))
+    numeric = all(isinstance(value, int | float) for value in values)
+    width = 4.1 if numeric else max(4.1, 0.75 * len(values) + 0.5)
+    looks = {line: _look(place, line, numeric or joined) for place, line in enumerate(lines)}
+    with panels(rows, columns, (width * columns, 2.7 * rows + 0.5)) as (figure, grid):
+        for axes in grid.flat[len(names) :]:
+            axes.set_axis_off()
+        for axes, name in zip(grid.flat, names, strict=False):
+            here = points[points["panel"] == name].dropna(subset="mean")
+            axes.set_title(name.removesuffix(" (%)") if up else name, loc="left")
+            axes.set(xlabel=across, ylabel=up)
+            for place, (line, style) in enumerate(looks.items()):
+                part = here[here["line"] == line]
+                if len(part):
+                    aside = 0.16 * (place - (len(lines) - 1) / 2)
+                    at = part["value"] if numeric else part["value"].map(values.index) + aside
+                    _series(axes, part.assign(at=at.astype(float)), style)
+            _values_axis(axes, sorted(set(here["value"])) if numeric else values, numeric, log)
+            axes.grid(**_GRID)
+            axes.margins(y=0.12)
+        handles = [Line2D([], [], label=line, **style) for line, style in looks.items()]
+        legend(figure, handles + (_fills() if points["own"].nunique() > 1 else []), 4)
+    return figure
+
+
+def convergence(curves: pandas.DataFrame, up: str) -> Figure | None:
+    """Figure of a loss on dev against steps and seconds, one row a `panel`, one line a `line`; None
+    without curves.
+
+    `curves` has the columns panel, line, step, seconds and loss.
+    """
+    if curves.empty:
+        return None
+    names, lines = (list(dict.fromkeys(curves[column])) for column in ("panel", "line"))
+    size = (8.2, 2.5 * len(names) + 0.6)
+    with panels(len(names), 2, size, sharey="row") as (figure, grid):
+        for row, name in zip(grid, names, strict=True):
+            for axes, unit in zip(row, ("step", "seconds"), strict=True):
+                for place, line in enumerate(lines):
+                    part = curves[(curves["panel"] == name) & (curves["line"] == line)]
+                    if len(part):
+                        axes.plot(part[unit], part["loss"], label=line, **_look(place, line, True))
+                axes.set_title(name, loc="left")
+                across, label = ("steps", up) if unit == "step" else ("seconds of training", "")
+                axes.set(xlabel=across, ylabel=label)
+                axes.set_xlim(left=0)
+                axes.grid(**_GRID)
+        legend(figure, grid[0, 0].get_legend_handles_labels()[0])
+    return figure
+
+
+def lens_grid(curves: dict[str, dict[str, list[float]]]) -> Figure | None:
+    """Figure of what each layer of each model knows, one panel a language, one row a model; None
+    without curves.
+
+    `curves` maps a panel's title to model -> shares (0..1) by layer, from the embeddings; darker is
+    more.
+    """
+    if not curves:
+        return None
+    rows = [row for models in curves.values() for row in models.values()]
+    deepest, tallest = (max(map(len, lists)) for lists in (rows, curves.values()))
+    most = max(map(max, rows))
+    size = ((0.5 * deepest + 1.5) * len(curves) + 0.6, 0.34 * tallest + 1.2)
+    with panels(1, len(curves), size) as (figure, grid):
+        for axes, (title, models) in zip(grid.flat, curves.items(), strict=True):
+            shade = numpy.full((len(models), deepest), math.nan)
+            for place, row in enumerate(models.values()):
+                shade[place, : len(row)] = row
+                for layer, value in enumerate(row):
+                    style = {"ha": "center", "va": "center", "fontsize": 8}
+                    style["color"] = "white" if value > 0.6 * most else "black"
+                    axes.text(layer, place, f"{100 * value:.0f}", **style)
+            axes.imshow(0.85 * shade, cmap="Greys", vmin=0, vmax=most, aspect="auto")
+            axes.set_yticks(range(len(models)), models)
+            axes.set(title=title, xlabel="layer (0: embeddings)")
+            axes.set(xticks=range(deepest), ylim=(tallest - 0.5, -0.5))
+            axes.tick_params(length=0)
+            axes.spines[:].set_visible(False)
+        figure.suptitle("probability of the true token (%)", fontsize=9)
+    return figure
+
+
+def forest(effects: pandas.DataFrame) -> Figure | None:
+    """Figure of effects with their 95 % intervals, one row each, filled where zero is outside; None
+    without effects.
+
+    `effects` has the columns claim, effect, low and high, in points.
+    """
+    if effects.empty:
+        return None
+    with panels(1, 1, (8.2, 0.34 * len(effects) + 1.0)) as (figure, grid):
+        axes = grid[0, 0]
+        for place, row in enumerate(effects.to_dict("records")):
+            clear = row["low"] > 0 or row["high"] < 0
+            bar = {"color": COLOURS[0], "linewidth": 1.2, "marker": "|", "markersize": 7}
+            axes.plot([row["low"], row["high"]], [place, place], **bar)
+            dot = {"color": COLOURS[0], "marker": "o", "zorder": 3}
+            fill = COLOURS[0] if clear else "white"
+            axes.plot(row["effect"], place, markerfacecolor=fill, **dot)
+        axes.axvline(0, color="black", linewidth=0.8)
+        axes.set_yticks(range(len(effects)), effects["claim"])
+        axes.invert_yaxis()
+        axes.margins(y=0.6 / len(effects))
+        axes.tick_params(axis="y", length=0)
+        axes.set_xlabel("effect in points; the claim holds right of zero")
+    return figure
+
+
+def _look(place: int, line: str, joined: bool) -> dict:
+    """The look of the series at this place; what was published is black and thin."""
+    paper = {"color": "#000000", "linewidth": 0.9} if line.startswith("published") else {}
+    return look(place) | ({} if joined else {"linestyle": ""}) | paper
+
+
+def _series(axes, part: pandas.DataFrame, style: dict) -> None:
+    """One line with its bars and markers; the column `at` says where each value stands."""
+    line = part.sort_values("at")
+    bars = line["deviation"].fillna(0) if line["deviation"].notna().any() else None
+    plain = style | {"marker": "", "capsize": 2.5, "elinewidth": 0.9, "zorder": 3}
+    axes.errorbar(line["at"], line["mean"], yerr=bars, **plain)
+    for own, fill in ((True, style["color"]), (False, "white")):
+        dots = part[part["own"] == own]
+        hollow = {"linestyle": "", "markerfacecolor": fill, "zorder": 4}
+        axes.plot(dots["at"], dots["mean"], **style | hollow)
+
+
+def _values_axis(axes, values: list, numeric: bool, log: bool) -> None:
+    if not numeric:
+        words = [str(value) for value in values]
+        words = [word.replace("_", "_\n") if len(word) > 14 else word for word in words]
+        words = [word.replace(" > ", ",\n") for word in words]
+        axes.set_xticks(range(len(values)), words, fontsize=8)
+        axes.set_xlim(-0.6, len(values) - 0.4)
+        return
+    if log:
+        axes.set_xscale("log")
+        named = FuncFormatter(lambda value, _: f"{value:,.10g}")
+        axes.xaxis.set(minor_locator=NullLocator(), major_formatter=named)
+    axes.set_xticks(_apart(values) if log else values)
+    axes.margins(x=0.08)
+
+
+def _apart(values: list) -> list:
+    """The values whose names do not touch on a logarithmic axis, from the largest down."""
+    kept: list = []
+    for value in sorted(values, reverse=True):
+        width = 0.02 + 0.02 * len(f"{value:,.10g}")
+        if not kept or kept[-1] / value > (max(values) / min(values)) ** width:
+            kept.append(value)
+    return kept[::-1]
+
+
+def _fills() -> list[Line2D]:
+    dot = {"linestyle": "", "marker": "o", "color": "black"}
+    hollow = Line2D([], [], label="changed", markerfacecolor="white", **dot)
+    return [Line2D([], [], label="the study's own", **dot), hollow]

@@ -1,0 +1,80 @@
+"""The one way from records to a data frame, and statistics over the seeds of its scores."""
+
+import math
+from statistics import fmean, stdev
+
+import pandas
+
+from lib import files
+from lib.study import publish, steps
+from lib.study import records as record_files
+
+STATISTICS = ("mean", "deviation", "runs", "difference", "difference_deviation", "pairs")
+_COLUMNS = (
+    *("id", "study", "language", "teacher", "seed", *publish.SIZES, "step", "what", "metric"),
+    *("score", "low", "high", "parameters", "compression_rate", "changed", "record"),
+)
+
+
+def records(study: str, file: str = "") -> list[dict]:
+    """The records of `file`, a path below the project's folder; without one, those published."""
+    place = files.ROOT / file if file else files.RESULTS / f"{study}.jsonl"
+    return record_files.read_lines(place)
+
+
+def frame(records: list[dict]) -> pandas.DataFrame:
+    """One row a score, as `publish.scores` describes it, with two more columns.
+
+    `default`: whether its run changed no setting of the study. `order`: the cuts that made the
+    model, in their order.
+    """
+    step_of = {record["id"]: record["step"] for record in records}
+    result = pandas.DataFrame(publish.scores(records), columns=_COLUMNS)
+    chains = [[step_of.get(name) for name in record["chain"]] for record in result["record"]]
+    cuts = steps.names("cut")
+    return result.assign(
+        low=result["low"].astype(float),
+        high=result["high"].astype(float),
+        default=result["changed"].map(len).eq(0),
+        order=[" > ".join(step for step in chain if step in cuts) for chain in chains],
+    )
+
+
+def load(study: str, file: str = "") -> pandas.DataFrame:
+    """The `frame` of the `records` of a study."""
+    return frame(records(study, file))
+
+
+def setting(row: dict, name: str):
+    """The value of a setting such as layers.layer_choice behind a row of `frame`; None if none.
+
+    `teacher` (plain or adapted) and `order` (of the cuts) are settings too.
+    """
+    step, _, key = name.partition(".")
+    if name == "order":
+        return row["order"]
+    if name == "teacher":
+        return row["changed"].get(name, "adapted")
+    settings = row["record"]["settings"].get(step)
+    return None if settings is None else {**steps.LATER.get(step, {}), **settings}.get(key)
+
+
+def statistics(scores: pandas.DataFrame, reference: pandas.DataFrame) -> dict:
+    """Mean and standard deviation of scores over seeds, and their difference to the reference.
+
+    `difference` is the mean over the `pairs` of seeds that both have. Without such a seed it is the
+    difference of the means, and `pairs` is 0. What cannot be computed is nan.
+    """
+    own, other = (part.groupby("seed")["score"].mean().dropna() for part in (scores, reference))
+    mean, deviation, runs = _spread(own)
+    difference, difference_deviation, pairs = _spread((own - other).dropna())
+    if not pairs:
+        difference = mean - _spread(other)[0]
+    values = (mean, deviation, runs, difference, difference_deviation, pairs)
+    return dict(zip(STATISTICS, values, strict=True))
+
+
+def _spread(values: pandas.Series) -> tuple[float, float, int]:
+    """Mean, sample standard deviation (nan for a single value) and number of the values."""
+    deviation = stdev(values) if len(values) > 1 else math.nan
+    return fmean(values) if len(values) else math.nan, deviation, len(values)

@@ -1,0 +1,193 @@
+"""The main result: every model of the paper's steps 0 to 4, scored on the tasks of step 5.
+
+A model that was made or trained on a task with other settings than the study's has its own row; the
+row's name ends with these settings.
+"""
+
+import math
+
+import pandas
+
+from lib import facts
+from lib.report import tables
+from lib.report.frame import STATISTICS, statistics
+from lib.report.words import NOT_AVAILABLE, NOT_RUN, REFERENCE, number, spread, word
+from lib.study import steps
+from lib.study.publish import SIZES
+
+NOT_MEASURED = "not measured"
+WORSE = "worse than unigram"  # marks a model that token frequencies beat: its scores say nothing
+_MODEL = ["language", "teacher", "step", "hidden_size", "vocab_size", "variant", "tuning"]
+_NUMBERS = ["model", "parameters", "compression_rate", "mlm_loss", "published", "published_rate"]
+_IN_NAME = ("hidden.hidden_size", "vocabulary.kept_tokens")  # settings that every name shows
+
+
+def cells(scores: pandas.DataFrame) -> pandas.DataFrame:
+    """One row a model and task: `frame.STATISTICS`, to the adapted teacher trained in the same way.
+
+    Every step and every published size has rows for each language and teacher, without runs where
+    there are none. `variant` and `tuning` name the changed settings of the model and of the task's
+    training.
+    """
+    scores, rows = _described(scores), []
+    for (language, teacher), part in scores.groupby(["language", "teacher"]):
+        own = dict(iter(part.dropna(subset="score").groupby([*_MODEL, "what"])))
+        adapted = part[(part["step"] == "adapt") & (part["variant"] == "")]
+        references = dict(iter(adapted.groupby(["tuning", "what"])))
+        for model in _models(part, language, teacher):
+            for task, entry in facts.facts("tasks").items():
+                key = (*(model[name] for name in _MODEL), task)
+                reference = references.get((model["tuning"], task), part[:0])
+                numbers = statistics(own.get(key, part[:0]), reference)
+                rows.append(model | {"task": task, "metric": entry["metric"]} | numbers)
+    return pandas.DataFrame(rows, columns=[*_MODEL, *_NUMBERS, "task", "metric", *STATISTICS])
+
+
+def main_table(cells: pandas.DataFrame) -> pandas.DataFrame:
+    """The cells in words, one row a model: parameters in millions, scores, differences Δ.
+
+    An average needs every task. The MLM loss is that on held-out text of the language, in nats a
+    masked token; a teacher before its adaptation was measured on all its languages together only.
+    """
+    rows = []
+    for _, part in cells.groupby(_MODEL, dropna=False, sort=False):
+        model, tasks = part.iloc[0], part.to_dict("records")
+        unmeasured = model["step"] == "pretrain" or model["tuning"]
+        loss = number(model["mlm_loss"], 2, missing=NOT_MEASURED if unmeasured else NOT_RUN)
+        names = {name: model[name] for name in ("language", "teacher", "model")}
+        scores = {cell["task"]: spread(cell) if cell["runs"] else NOT_RUN for cell in tasks}
+        scores["average"] = number(part["mean"].mean(skipna=False), missing=NOT_RUN)
+        gaps = {f"Δ {cell['task']}": _difference(cell) for cell in tasks}
+        mean = number(part["difference"].mean(skipna=False), signed=True, missing=NOT_RUN)
+        gaps["Δ average"] = REFERENCE if set(gaps.values()) == {REFERENCE} else mean
+        if WORSE in model["variant"]:
+            scores, gaps = (dict.fromkeys(texts, WORSE) for texts in (scores, gaps))
+        rows.append(names | _sizes(model) | {"MLM loss": loss} | scores | gaps)
+    return pandas.DataFrame(rows)
+
+
+def baselines(scores: pandas.DataFrame) -> pandas.DataFrame:
+    """The scores without an encoder in words, one row a language and kind of baseline."""
+    rows: dict[tuple, dict] = {}
+    for row in scores[scores["step"] == "baseline"].to_dict("records"):
+        kind = row["record"]["settings"]["baseline"]["kind"]
+        changed = "".join(f"; {name[9:]} {word(value)}" for name, value in row["changed"].items())
+        rows.setdefault((row["language"], kind + changed), {})[row["what"]] = number(row["score"])
+    tasks = [task for task in facts.facts("tasks") if any(task in row for row in rows.values())]
+    table = [
+        {"language": language, "baseline": kind} | {task: row.get(task, NOT_RUN) for task in tasks}
+        for (language, kind), row in sorted(rows.items())
+    ]
+    return pandas.DataFrame(table)
+
+
+def page(study: str, cells: pandas.DataFrame, baselines: pandas.DataFrame) -> str:
+    """The page of the main table: the study's own models, the baselines, then the variants."""
+    measures = ", ".join(dict.fromkeys(cells["task"] + " " + cells["metric"])) or "none"
+    own = is_own(cells)
+    made = "Made by `notebooks/paper/main_table.ipynb`, which explains the columns.\n"
+    text = [f"# Main table of the study {study}\n", made, f"Measures, in percent: {measures}.\n"]
+    text += _sections(cells[own]) or ["No records yet.\n"]
+    if len(baselines):
+        text += ["## Without an encoder\n", tables.to_markdown(baselines, left=2)]
+    return "\n".join([*text, *_sections(cells[~own], "Variants: ")])
+
+
+def is_own(cells: pandas.DataFrame) -> pandas.Series:
+    """Which cells are of the study's own settings."""
+    return cells["variant"].isin(["", WORSE]) & (cells["tuning"] == "")
+
+
+def _described(scores: pandas.DataFrame) -> pandas.DataFrame:
+    """The task scores and MLM losses of models, with the words for the changed settings."""
+    tasks = facts.facts("tasks")
+    wanted = scores["step"].isin(steps.names("teacher", "cut"))
+    scores = scores[wanted & scores["what"].isin([*tasks, "mlm_loss"])]
+    models = [record["model"] for record in scores["record"]]
+    worse = [bool(model.get("worse_than_unigram")) for model in models]
+    parts = zip(scores["changed"], worse, strict=True)
+    return scores.assign(
+        mlm_loss=scores["score"].where(scores["what"] == "mlm_loss"),
+        whole=[model["teacher_parameters"] for model in models],
+        variant=["; ".join(_words(c, False) + [WORSE] * low) for c, low in parts],
+        tuning=["; ".join(_words(changed, True)) for changed in scores["changed"]],
+        score=scores["score"].mask(pandas.Series(worse, scores.index, dtype=bool)),
+    )
+
+
+def _words(changed: dict, of_task: bool) -> list[str]:
+    names = [name for name in changed if name.startswith("finetune.") == of_task]
+    names = sorted(set(names) - {*_IN_NAME})
+    return [f"{name} {word(changed[name])}" for name in names]
+
+
+def _models(part: pandas.DataFrame, language: str, teacher: str) -> list[dict]:
+    """The models of a language and teacher in the order of the table, run or not."""
+    paper = tables.published("parameters")
+    paper = paper[paper["teacher"] == teacher].to_dict("records")
+    models = part.groupby(_MODEL).first().reset_index().to_dict("records")
+    blank = dict.fromkeys([*SIZES, *_NUMBERS], math.nan) | {"variant": "", "tuning": ""}
+    blank |= {"language": language, "teacher": teacher}
+    run = {(model["step"], model["hidden_size"]) for model in models}
+    sizes = ({name: row[name] for name in ("step", *SIZES)} for row in paper)
+    models += [blank | row for row in sizes if (row["step"], row["hidden_size"]) not in run]
+    there = {model["step"] for model in models}
+    order = steps.names("teacher", "cut")
+    models += [blank | {"step": step} for step in order if step not in there]
+    for model in models:
+        if steps.step(model["step"]).kind == "teacher":
+            model |= {"parameters": part["whole"].max(), "compression_rate": 0.0}
+        model |= _published_size(model, paper) | {"model": _name(model)}
+
+    def place(model):
+        sizes = [-model[size] if model[size] > 0 else 0 for size in ("hidden_size", "vocab_size")]
+        return [order.index(model["step"]), *sizes, model["variant"], model["tuning"]]
+
+    return sorted(models, key=place)
+
+
+def _published_size(model: dict, paper: list[dict]) -> dict:
+    """Published parameters and compression rate of these sizes; nan where the paper has none."""
+    counts = {(row["step"], *(row[size] for size in SIZES)): row["parameters"] for row in paper}
+    whole = next((row["parameters"] for row in paper if row["step"] == "pretrain"), math.nan)
+    other = whole if steps.step(model["step"]).kind == "teacher" else math.nan
+    count = counts.get((model["step"], *(model[size] for size in SIZES)), other)
+    return {"published": count, "published_rate": 1 - count / whole}
+
+
+def _name(model: dict) -> str:
+    step = steps.step(model["step"])
+    known = step.kind == "teacher" or all(pandas.notna(model[size]) for size in SIZES)
+    name = step.row.format(**model) if known else step.name
+    return "; ".join(filter(None, [name, model["variant"], model["tuning"]]))
+
+
+def _sizes(model: pandas.Series) -> dict[str, str]:
+    count, rate = model["parameters"] / 1e6, 100 * model["compression_rate"]
+    paper, paper_rate = model["published"] / 1e6, 100 * model["published_rate"]
+    return {
+        "parameters (M)": number(count, 2, missing=NOT_RUN),
+        "published (M)": number(paper, 2, missing=NOT_AVAILABLE),
+        "compression (%)": number(rate, missing=NOT_RUN),
+        "published (%)": number(paper_rate, missing=NOT_AVAILABLE),
+    }
+
+
+def _difference(cell: dict) -> str:
+    if not cell["runs"]:
+        return NOT_RUN
+    if cell["step"] == "adapt" and not cell["variant"]:
+        return REFERENCE
+    return "no adapted teacher" if pandas.isna(cell["difference"]) else spread(cell, "difference")
+
+
+def _sections(cells: pandas.DataFrame, before: str = "") -> list[str]:
+    """Two tables a language and teacher, scores and differences, each below its heading."""
+    table, text = main_table(cells), []
+    for (language, teacher), part in table.groupby(["language", "teacher"]) if len(table) else ():
+        name = facts.fact("languages", language)["name"]
+        gaps = [column for column in part if column.startswith("Δ")]
+        scores = part.drop(columns=["language", "teacher", *gaps])
+        text.append(f"## {before}{name}, {teacher}\n")
+        text += [tables.to_markdown(scores), tables.to_markdown(part[["model", *gaps]])]
+    return text

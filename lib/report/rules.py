@@ -1,0 +1,165 @@
+"""One rule for each claim of the paper: how its effect is measured.
+
+Drops are percentage points; the paper does not say whether its are points or shares.
+"""
+
+import math
+from dataclasses import replace
+
+import pandas
+
+from lib import facts
+from lib.report.effects import ADAPTED, FINISHED, Effect, average, gap
+from lib.report.frame import setting
+from lib.report.tables import published, text_seen
+from lib.report.words import number
+
+MARGIN = 1.0  # points: a drop below this is "costs nothing"
+THIRD, SMALL = (
+    40000 / 119547,
+    10000 / 119547,
+)  # 40k and 10k tokens, as shares of mBERT's vocabulary
+_UNTRIMMED = ("hidden", ())
+_AGAINST = {  # claim: step, setting, the alternative, names of both sides
+    "mse_better": ("layers", "layers.distillation_loss", "kl", "MSE minus KL"),
+    "teacher_weights": ("layers", "layers.layer_choice", "random", "teacher's layers minus random"),
+    "adapted_beats_plain": ("vocabulary", "teacher", "plain", "adapted minus plain"),
+    "truncation_beats_svd": ("hidden", "hidden.hidden_start", "svd", "truncation minus SVD"),
+}
+
+
+def effects_of_claims(cells: dict, scores: pandas.DataFrame) -> dict[str, Effect | None]:
+    """Key of a claim -> its effect, None where a run is missing. `cells` are `effects.cells`."""
+    preferred = {}
+    for key, (step, name, other, words) in _AGAINST.items():
+        sides = (step, ()), (step, ((name, other),))
+        gaps = [gap(models, *sides) for models in cells.values()]
+        preferred[key] = average(gaps, f"{words}: {{}} points")
+    return preferred | {
+        "size_removed": _size_removed(scores),
+        "drop_moderate": _drop(cells, "drop_moderate", max),
+        "drop_maximum": _drop(cells, "drop_maximum", min),
+        "text_shrinks_drop": _text(cells),
+        "pos_robust": _task(cells, "pos", -1),
+        "ner_sensitive": _task(cells, "ner", 1),
+        "maltese_ner_worst": _worst(cells, "mlt", "ner"),
+        "mse_faster": _faster(scores),
+        "vocabulary_free": _trimmed(cells, THIRD, THIRD / 3, -1, MARGIN),
+        "vocabulary_hurts": _trimmed(cells, 0, SMALL),
+    }
+
+
+def _bound(key: str) -> float:
+    return published("claims").set_index("key").loc[key, "to_percent"]
+
+
+def _size_removed(scores: pandas.DataFrame) -> Effect:
+    """The share that the paper's smallest model lacks, minus the claimed one less its rounding."""
+    counted = published("parameters").groupby("teacher")["parameters"]
+    gone = 100 * (1 - counted.min() / counted.max()).max()
+    words = f"{gone:.1f} % counted for the paper's models"
+    if len(scores):
+        words += f", in this study {100 * scores['compression_rate'].max():.1f} %"
+    return Effect(gone - (_bound("size_removed") - 0.5), 0.0, words, unit="%")
+
+
+def _finals(models: dict, name: str, size: str) -> dict:
+    """Size -> final model, of those that differ at most in the setting `name`."""
+    return {
+        next(iter(tasks.values()))[size]: (step, changed)
+        for (step, changed), tasks in models.items()
+        if tasks and step == "vocabulary" and dict(changed).keys() <= {name}
+    }
+
+
+def _drop(cells: dict, key: str, choose) -> Effect | None:
+    """The published bound minus the average drop to the largest or smallest of the final models."""
+    gaps = []
+    for models in cells.values():
+        sizes = _finals(models, "hidden.hidden_size", "hidden_size")
+        if len(sizes) > (choose is max):  # with one size there is no moderate compression
+            gaps.append(gap(models, ADAPTED, sizes[choose(sizes)]))
+    return average(gaps, "drop {} points", sign=-1, offset=_bound(key))
+
+
+def _text(cells: dict) -> Effect | None:
+    """Drop of the language the teacher has seen least of, minus that of the one seen most of."""
+    effects, words = [], []
+    for teacher in sorted({teacher for _, teacher in cells}):
+        seen, drops = text_seen(teacher), {}
+        for (language, of), models in cells.items():
+            drop = gap(models, ADAPTED, FINISHED) if of == teacher else None
+            if drop and language in seen:
+                drops[language] = drop
+        if len({seen[language] for language in drops}) > 1:
+            least, most = min(drops, key=seen.get), max(drops, key=seen.get)
+            effects.append(drops[least].minus(drops[most]))
+            values = f"{drops[least].value:.1f} in {least}, {drops[most].value:.1f} in {most}"
+            words.append(f"{teacher}: drop {values}")
+    return average(effects, "; ".join(words))
+
+
+def _task(cells: dict, task: str, sign: int) -> Effect | None:
+    """How far a task's drop is beyond the next one, on the side of more (1) or less (-1) loss."""
+    drops = {}
+    for other in facts.facts("tasks"):
+        gaps = [gap(models, ADAPTED, FINISHED, other) for models in cells.values()]
+        if drop := average(gaps, f"{other} {{}}"):
+            drops[other] = drop
+    if task not in drops or len(drops) < 2:
+        return None
+    words = "drops: " + ", ".join(drop.measured for drop in drops.values())
+    runs = sum(drop.runs for drop in drops.values())
+    effect = drops.pop(task).minus(max(drops.values(), key=lambda drop: sign * drop.value))
+    return replace(effect, value=sign * effect.value, measured=words, runs=runs)
+
+
+def _worst(cells: dict, language: str, task: str) -> Effect | None:
+    """Drop of one language's task minus the largest other drop, of any language and task."""
+    drops = {}
+    for (of, _), models in cells.items():
+        for other in facts.facts("tasks"):
+            if drop := gap(models, ADAPTED, FINISHED, other):
+                drops[of, other] = drop
+    languages = {of for of, _ in drops}
+    if (language, task) not in drops or len(languages) < 2:
+        return None
+    own = drops.pop((language, task))
+    (of, other), drop = max(drops.items(), key=lambda item: item[1].value)
+    words = f"{language} {task} {own.value:.1f}, next {of} {other} {drop.value:.1f}"
+    return replace(own.minus(drop), measured=words, groups=len(languages))
+
+
+def _faster(scores: pandas.DataFrame) -> Effect | None:
+    """Mean loss on dev over the training, KL minus MSE: a loss that falls earlier is smaller."""
+    losses: dict = {}
+    models = scores[(scores["what"] == "mlm_loss") & (scores["step"] == "layers")]
+    for row in models.to_dict("records"):
+        history = row["record"].get("history", [])
+        values = [entry["dev_mlm_loss"] for entry in history if "dev_mlm_loss" in entry]
+        if values and row["changed"] in ({}, {"layers.distillation_loss": "kl"}):
+            kind = setting(row, "layers.distillation_loss")
+            pair = losses.setdefault((row["language"], row["teacher"]), {})
+            pair[kind] = sum(values) / len(values)
+    pairs = [pair for pair in losses.values() if {"kl", "mse"} <= pair.keys()]
+    gaps = pandas.Series([pair["kl"] - pair["mse"] for pair in pairs], dtype=float)
+    if gaps.empty:
+        return None
+    words = f"mean dev loss, KL minus MSE: {number(gaps.mean(), 3, signed=True)} nats"
+    count = len(gaps)
+    return Effect(gaps.mean(), gaps.var() / count, words, count, 2 * count, 1, "nats")
+
+
+def _trimmed(cells: dict, target: float, reach: float, sign=1, offset=0.0) -> Effect | None:
+    """The drop from the model before trimming to the one with nearly the target share of tokens."""
+    gaps, kept = [], []
+    for models in cells.values():
+        whole = next(iter(models.get(_UNTRIMMED, {}).values()), {"vocab_size": math.inf})
+        finals = _finals(models, "vocabulary.kept_tokens", "vocab_size")
+        shares = {count / whole["vocab_size"]: model for count, model in finals.items()}
+        near = [share for share in shares if share > 0 and abs(share - target) < reach]
+        if near:
+            kept.append(min(near, key=lambda share: abs(share - target)))
+            gaps.append(gap(models, _UNTRIMMED, shares[kept[-1]]))
+    words = f"{100 * sum(kept) / len(kept):.0f} % kept: " if kept else ""
+    return average(gaps, words + "drop {} points", sign, offset)

@@ -1,0 +1,112 @@
+"""The settings of each step, with their types and defaults; a study file sets the rest."""
+
+from typing import Literal
+
+from lib.checks import Checked, Count, Number, Positive, Rate, Share, within
+
+Length = within(int, lambda tokens: 3 <= tokens < 1e12, "give a number of 3 or more, below 1e12")
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+class Training(Checked):
+    """Settings of a training on text."""
+
+    steps: Count
+    batch_size: Positive
+    accumulation: Positive = 1
+    max_length: Length
+    learning_rate: Rate
+    precision: Precision = "auto"
+
+
+class Adaptation(Training):
+    """Step 0, second half; `sentences` limits the text of this step, 0 takes all."""
+
+    published: bool = False
+    sentences: Count = 0
+
+
+class Distillation(Training):
+    """What both distillations share; `mlm_weight` is the paper's alpha."""
+
+    distillation_loss: Literal["mse", "kl", "plain_kl"] = "mse"
+    mlm_weight: Share = 0.5
+    temperature: Rate = 2.0
+    all_positions: bool = False
+
+
+class Layers(Distillation):
+    """Step 1."""
+
+    num_hidden_layers: Positive
+    layer_choice: Literal["last_k", "first_k", "stride", "first_last_k", "random"]
+
+
+class Ffn(Checked):
+    """Step 2; `part` is the text that importance is computed on."""
+
+    intermediate_size: Positive
+    sentences: Count
+    batch_size: Positive
+    max_length: Length
+    part: Literal["train", "dev"]
+
+
+class Hidden(Distillation):
+    """Step 3."""
+
+    hidden_size: Positive
+    hidden_start: Literal["truncation", "truncation_across_heads", "svd", "shared_basis", "random"]
+
+
+class Vocabulary(Checked):
+    """Step 4; `kept_tokens` does not count the special tokens."""
+
+    kept_tokens: Positive
+    counting: Literal["count", "documents"]
+
+
+class Tuning(Checked):
+    """How a task is trained; a study says it for each kind of task, or for a single task."""
+
+    epochs: Positive
+    batch_size: Positive
+    learning_rate: Rate
+    max_length: Length
+    weight_decay: Number = 0.0
+    warmup: Share = 0.0
+    max_steps: Count = 0
+    patience: Count = 0
+
+
+class Finetuning(Checked):
+    """Step 5, apart from `Tuning`."""
+
+    method: Literal["adapter", "full"]
+    reduction_factor: Positive
+    adapter_input: Literal["ffn", "layer_norm"]
+    first_subword: bool = True
+    train_limit: Count
+    precision: Precision = "auto"
+    pooling: Literal["first", "mean"] = "first"
+    base_width: Count = 0
+
+
+class Baseline(Checked):
+    """A task answered without an encoder."""
+
+    kind: Literal["majority", "ngrams"]
+    train_limit: Count
+
+
+class Perplexity(Checked):
+    """Step 6."""
+
+    sentences: Count
+    max_length: Length
+
+
+class Lens(Checked):
+    """Step 6."""
+
+    sentences: Count

@@ -1,0 +1,88 @@
+"""The data frame of scores, and its statistics against a slow reference."""
+
+import json
+import math
+import subprocess
+import sys
+from statistics import fmean, stdev
+
+import pytest
+from made_up import CUTS, STEPS, baseline, record, scores
+
+from lib import files
+from lib.errors import StudyError
+from lib.report import frame
+
+
+def test_a_row_a_score_with_what_its_run_changed():
+    random = {"layers.layer_choice": "random"}
+    rows = scores(
+        record("layers", "tc", score=0.7, interval=[0.6, 0.8]),
+        record("layers", "tc", changed=random),
+        record("adapt", score=3.0),
+        baseline("majority", 0.1),
+        record("pretrain", language=None),
+    )
+    assert rows["what"].tolist() == ["tc", "tc", "mlm_loss", "tc"]
+    assert rows["default"].tolist() == [True, False, True, True]
+    assert rows[["score", "low", "high"]].iloc[0].tolist() == pytest.approx([70, 60, 80])
+    assert rows["score"].tolist()[2:] == pytest.approx([3.0, 10])
+    assert scores().empty and scores().columns.tolist() == rows.columns.tolist()
+
+
+def test_the_order_of_the_cuts_is_that_of_the_chain():
+    other = {"order": "vocabulary > layers > ffn > hidden"}
+    plain = [record(step, changed={"teacher": "plain"}) for step in ("pretrain", *CUTS)]
+    entries = [record(step) for step in STEPS]
+    entries += [record(step, changed=other) for step in ("vocabulary", "layers", "ffn", "hidden")]
+    rows = scores(*entries, *plain, record("hidden", "pos", changed=other))
+    assert rows.iloc[-1]["order"] == other["order"]
+    full = rows[rows["step"] == "vocabulary"]["order"].tolist()
+    assert full == ["layers > ffn > hidden > vocabulary", "vocabulary", " > ".join(CUTS)]
+
+
+def test_a_setting_that_is_left_out_has_its_default():
+    rows = scores(record("adapt", "tc"), record("adapt", "tc", changed={"adapt.sentences": 5}))
+    rows = rows.to_dict("records")
+    assert [frame.setting(row, "adapt.sentences") for row in rows] == [0, 5]
+    assert [frame.setting(row, "teacher") for row in rows] == ["adapted"] * 2
+    assert frame.setting(rows[0], "hidden.hidden_size") is None
+
+
+def test_statistics_pair_by_seed():
+    own = {
+        seed: record("hidden", "tc", seed, score) for seed, score in ((2, 0.7), (3, 0.74), (4, 0.1))
+    }
+    other = {
+        seed: record("adapt", "tc", seed, score) for seed, score in ((1, 0.8), (2, 0.84), (3, 0.79))
+    }
+    found = frame.statistics(scores(*own.values()), scores(*other.values()))
+    values = [100 * entry["scores"]["macro_f1"] for entry in own.values()]
+    gaps = [70 - 84, 74 - 79]
+    assert found == pytest.approx(
+        {"mean": fmean(values), "deviation": stdev(values), "runs": 3}
+        | {"difference": fmean(gaps), "difference_deviation": stdev(gaps), "pairs": 2}
+    )
+    alone = frame.statistics(scores(own[4]), scores(other[1]))
+    assert (alone["difference"], alone["pairs"]) == (pytest.approx(-70), 0)
+    assert math.isnan(alone["deviation"])
+    nothing = frame.statistics(scores(), scores(other[1]))
+    assert (
+        nothing["runs"] == 0 and math.isnan(nothing["mean"]) and math.isnan(nothing["difference"])
+    )
+
+
+def test_a_run_without_its_score_is_named():
+    with pytest.raises(StudyError, match="has no macro_f1, by which tc is judged: run it again"):
+        scores(record("layers", "tc") | {"scores": {"accuracy": 0.5}})
+
+
+def test_the_report_loads_no_heavy_library():
+    modules = sorted(file.stem for file in (files.ROOT / "lib" / "report").glob("[a-z]*.py"))
+    heavy = ["torch", "transformers", "sklearn", "datasets"]
+    code = f"""import importlib, json, sys
+for name in {modules}: importlib.import_module("lib.report." + name)
+print(json.dumps([name for name in {heavy} if name in sys.modules]))"""
+    command = [sys.executable, "-c", code]
+    found = subprocess.run(command, cwd=files.ROOT, check=True, capture_output=True, text=True)
+    assert json.loads(found.stdout) == []
