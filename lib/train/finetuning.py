@@ -52,7 +52,9 @@ def finetune_task(
     with tempfile.TemporaryDirectory() as folder:
         trainer = TaskTrainer(model, task, tokenizer, settings, seed, folder)
         trainer.train()
-    trainer.restore_best()
+    with torch.no_grad():
+        for weight, best in zip(trainer.trained, trainer.best_weights, strict=True):
+            weight.copy_(best)
     gold, predictions = trainer.answers("test")
     model.to("cpu").eval()
     return {
@@ -132,14 +134,13 @@ class TaskTrainer(StudyTrainer):
         self.history, self.seconds, self.losses = [], [], []
         self.best_epoch, self.best_scores, self.best_weights = 0, None, []
         train, width = self.encoded["train"], model.config.hidden_size
+        rate = settings["learning_rate"] * (settings.get("base_width") or width) / width
         steps = settings["epochs"] * math.ceil(len(train) / settings["batch_size"])
         steps = min(steps, settings["max_steps"] or steps)
         arguments = {
             "max_steps": steps,
             "train_sampling_strategy": "group_by_length",
-            "learning_rate": settings["learning_rate"]
-            * (settings.get("base_width") or width)
-            / width,
+            "learning_rate": rate,
             "weight_decay": settings["weight_decay"],
             "warmup_steps": int(settings["warmup"] * steps),
             "eval_strategy": "epoch",
@@ -175,12 +176,6 @@ class TaskTrainer(StudyTrainer):
         self.control.should_training_stop |= 0 < patience <= epoch - self.best_epoch
         self._notice()
         return {}
-
-    def restore_best(self) -> None:
-        """Put the weights of the best epoch back into the model."""
-        with torch.no_grad():
-            for weight, best in zip(self.trained, self.best_weights, strict=True):
-                weight.copy_(best)
 
     def answers(self, split: str) -> tuple[list, list]:
         """Gold and predicted labels of a split, as `metrics.score` takes them."""

@@ -51,8 +51,9 @@ class Progress(TrainerCallback):
             raise self._diverged("the loss is not finite", state)
         last = [entry["loss"] for entry in state.log_history if "loss" in entry][-3:]
         if len(last) == 3 and (mean := sum(last) / 3) > self._limit(state):
-            change = f"it was {self._first(state):.3g} at first, the last three logs average"
-            raise self._diverged(f"the loss explodes ({change} {mean:.3g})", state)
+            raise self._diverged(
+                f"the loss explodes (the last three logs average {mean:.3g})", state
+            )
 
     def on_evaluate(self, args, state, control, model, **_):
         """Raise StudyError if a weight is not finite, before it is written to a checkpoint."""
@@ -70,12 +71,10 @@ class Progress(TrainerCallback):
         place = f"{self.name}: step {state.global_step} of {state.max_steps}"
         print(f"{place}, {shown}, {minutes:.1f} min left", flush=True)
 
-    def _first(self, state) -> float:
-        return next(entry["loss"] for entry in state.log_history if "loss" in entry)
-
     def _limit(self, state) -> float:
         """The highest mean of logged losses of a training that has not diverged."""
-        return 2 * max(self.uniform_loss, self._first(state))
+        first = next(entry["loss"] for entry in state.log_history if "loss" in entry)
+        return 2 * max(self.uniform_loss, first)
 
     def _diverged(self, reason: str, state) -> StudyError:
         """The error that gives the reason and names the newest checkpoint with a good dev loss."""
