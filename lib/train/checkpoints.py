@@ -1,72 +1,43 @@
-"""Checkpoints: written whole or not at all, so that a training that is killed resumes exactly."""
+"""Which checkpoints of a training are complete, so that a training that is killed can resume."""
 
 import json
 import shutil
 from pathlib import Path
 
-import torch
-from safetensors.torch import load_file, load_model, save_file, save_model
-
 from lib import files
 
-_MODEL, _STATE, _PROGRESS = "model.safetensors", "state.safetensors", "progress.json"
+_MARK = "complete"  # the file that is written last
 
 
 def path(folder: Path, step: int) -> Path:
-    """Folder of the checkpoint that is written after `step` optimizer steps."""
+    """Folder of the checkpoint that the Trainer writes after `step` optimizer steps."""
     return folder / f"checkpoint-{step}"
 
 
-def newest(folder: Path) -> tuple[int, Path] | None:
-    """(step, folder) of the newest checkpoint; None if there is none."""
-    steps = [int(place.name.split("-")[1]) for place in folder.glob("checkpoint-*")]
-    return (max(steps), path(folder, max(steps))) if steps else None
+def mark(folder: Path, step: int, best: int) -> None:
+    """Say that the checkpoint of `step` is complete; a training also needs its `best` step."""
+    place = path(folder, step)
+    files.write_json(place / _MARK, {"best": best, "sizes": _sizes(place)})
 
 
-def save(folder: Path, step: int, model, adam: torch.optim.Optimizer, progress: dict) -> None:
-    """Write the checkpoint of `step` and remove the others, except the best, `progress["best"]`.
+def complete(folder: Path) -> list[int]:
+    """Steps whose checkpoints have all their files, and so have the best checkpoints till then."""
+    best = {}
+    for file in folder.glob(f"checkpoint-*/{_MARK}"):
+        noted = json.loads(file.read_text(encoding="utf-8"))
+        if noted["sizes"].items() <= _sizes(file.parent).items():
+            best[int(file.parent.name.split("-")[1])] = noted["best"]
+    return sorted(step for step in best if best[step] in best)
 
-    It holds the weights, the state of the optimizer and of the random numbers, and `progress`.
-    """
-    tensors = {
-        f"{number}.{name}": tensor
-        for number, values in adam.state_dict()["state"].items()
-        for name, tensor in values.items()
-    }
-    with files.whole_folder(path(folder, step)) as part:
-        save_model(model, str(part / _MODEL), metadata={"format": "pt"})
-        model.config.save_pretrained(part)
-        save_file(tensors | _random_states(), part / _STATE)
-        (part / _PROGRESS).write_text(json.dumps(progress), encoding="utf-8")
-    kept = [path(folder, number) for number in (step, progress["best"]["step"])]
+
+def drop_incomplete(folder: Path) -> None:
+    """Remove the checkpoints that a training cannot resume from."""
+    kept = [path(folder, step) for step in complete(folder)]
     for place in folder.glob("checkpoint-*"):
         if place not in kept:
             shutil.rmtree(place)
 
 
-def load_progress(checkpoint: Path) -> dict:
-    """The `progress` that `save` was given."""
-    return json.loads((checkpoint / _PROGRESS).read_text(encoding="utf-8"))
-
-
-def load_weights(checkpoint: Path, model) -> None:
-    """Put the weights of a checkpoint into the model."""
-    load_model(model, checkpoint / _MODEL)
-
-
-def load_state(checkpoint: Path, adam: torch.optim.Optimizer) -> None:
-    """Put the state of the optimizer and of the random numbers back to where they were."""
-    tensors, state = load_file(checkpoint / _STATE), {}
-    torch.set_rng_state(tensors.pop("random.cpu"))
-    of_cuda = tensors.pop("random.cuda", None)
-    if of_cuda is not None and torch.cuda.is_available():
-        torch.cuda.set_rng_state(of_cuda)
-    for key, tensor in tensors.items():
-        number, name = key.split(".")
-        state.setdefault(int(number), {})[name] = tensor
-    adam.load_state_dict(adam.state_dict() | {"state": state})
-
-
-def _random_states() -> dict:
-    cuda = {"random.cuda": torch.cuda.get_rng_state()} if torch.cuda.is_initialized() else {}
-    return {"random.cpu": torch.get_rng_state()} | cuda
+def _sizes(place: Path) -> dict[str, int]:
+    """File name -> size in bytes."""
+    return {file.name: file.stat().st_size for file in place.iterdir()}

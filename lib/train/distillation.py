@@ -61,15 +61,7 @@ class DistillationLoss:
 
 
 def distil(
-    student,
-    teacher,
-    tokenizer,
-    train,
-    dev,
-    settings: dict,
-    seed: int,
-    folder: Path,
-    name: str = "distil",
+    student, teacher, tokenizer, train, dev, settings: dict, seed: int, folder: Path, name="distil"
 ) -> dict:
     """Train `student` in place to give the teacher's logits; returns the same as `trainer.fit`.
 

@@ -10,22 +10,21 @@ keep the last epoch. The seed is given.
 """
 
 import functools
-import itertools
 import math
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 
 import torch
 from torch import nn
 from torch.nn.utils.rnn import pad_sequence
-from torch.utils.data import DataLoader
-from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from lib.data import encoding, tasks
 from lib.errors import StudyError
 from lib.measure.metrics import score
 from lib.model import device
-from lib.train import adapters, trainer
+from lib.train import adapters
+from lib.train.trainer import StudyTrainer
 
 EVALUATION_BATCH = 64
 NOTICE_SECONDS = 30  # at least this long between two lines of progress
@@ -49,19 +48,24 @@ def finetune_task(
         that the learning rate is meant for.
     Raises StudyError for a loss that is not finite, and as `tasks.encode`.
     """
-    training = _Finetuning(model, task, tokenizer, settings, seed)
-    training.run()
-    gold, predictions = training.answers("test")
+    draw_task_weights(model, seed)
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = TaskTrainer(model, task, tokenizer, settings, seed, folder)
+        trainer.train()
+    with torch.no_grad():
+        for weight, best in zip(trainer.trained, trainer.best_weights, strict=True):
+            weight.copy_(best)
+    gold, predictions = trainer.answers("test")
     model.to("cpu").eval()
     return {
         "scores": score(task.metric, gold, predictions),
-        "dev_scores": training.best_scores,
-        "best_epoch": training.best_epoch,
-        "history": training.history,
-        "seconds": training.seconds,
+        "dev_scores": trainer.best_scores,
+        "best_epoch": trainer.best_epoch,
+        "history": trainer.history,
+        "seconds": trainer.seconds,
         "gold": gold,
         "predictions": predictions,
-        "trainable_parameters": sum(weight.numel() for weight in training.optimizer.weights),
+        "trainable_parameters": sum(weight.numel() for weight in trainer.trained),
     }
 
 
@@ -94,7 +98,7 @@ def predict(model: nn.Module, items: list[dict], precision: str = "auto") -> lis
         batch = collate([items[place] for place in places], model.config.pad_token_id)
         of_tokens = batch.pop("labels").dim() == 2
         with device.autocast(model.config, precision):
-            logits = model(**trainer.on_device(batch)).logits
+            logits = model(**{key: batch[key].to(model.device) for key in batch}).logits
         for place, best in zip(places, logits.argmax(-1).tolist(), strict=True):
             predicted[place] = best[: len(items[place]["input_ids"])] if of_tokens else best
     model.train(was_training)
@@ -119,81 +123,74 @@ def collate(items: list[dict], pad_token_id: int) -> dict[str, torch.Tensor]:
     return {"input_ids": ids, "attention_mask": attention, "labels": labels}
 
 
-class _Finetuning:
-    """One fine-tuning: an epoch of training, a score on dev, and the weights of the best epoch."""
+class TaskTrainer(StudyTrainer):
+    """Trains a task, scores dev after each epoch, and remembers the weights of the best one."""
 
-    def __init__(self, model, task, tokenizer, settings, seed):
-        self.model, self.task, self.tokenizer, self.settings = model, task, tokenizer, settings
+    def __init__(self, model, task, tokenizer, settings, seed, folder):
+        self.task, self.tokenizer, self.settings = task, tokenizer, settings
         how = tokenizer, settings["max_length"], settings["first_subword"]
         self.encoded = {split: encoding.encode(task, split, *how) for split in tasks.PARTS}
-        self.history, self.seconds, self.done = [], [], 0
+        self.trained = [weight for weight in model.parameters() if weight.requires_grad]
+        self.history, self.seconds, self.losses = [], [], []
         self.best_epoch, self.best_scores, self.best_weights = 0, None, []
-        draw_task_weights(model, seed)
-        trainer.prepare(model, settings["precision"], settings["max_length"], seed)
-        every = settings["epochs"] * math.ceil(len(self.encoded["train"]) / settings["batch_size"])
-        self.steps = min(every, settings["max_steps"] or every)
-        width = model.config.hidden_size
+        train, width = self.encoded["train"], model.config.hidden_size
         rate = settings["learning_rate"] * (settings.get("base_width") or width) / width
-        warmup, decay = int(settings["warmup"] * self.steps), settings["weight_decay"]
-        self.optimizer = trainer.Optimizer(model, rate, decay, self.steps, warmup)
-        self.began = self.noticed = time.monotonic()
+        steps = settings["epochs"] * math.ceil(len(train) / settings["batch_size"])
+        steps = min(steps, settings["max_steps"] or steps)
+        arguments = {
+            "max_steps": steps,
+            "train_sampling_strategy": "group_by_length",
+            "learning_rate": rate,
+            "weight_decay": settings["weight_decay"],
+            "warmup_steps": int(settings["warmup"] * steps),
+            "eval_strategy": "epoch",
+            "logging_strategy": "no",
+            "save_strategy": "no",
+        }
+        pad = functools.partial(collate, pad_token_id=model.config.pad_token_id)
+        parts = {"train_dataset": train, "eval_dataset": self.encoded["dev"], "data_collator": pad}
+        super().__init__(model, settings, seed, folder, arguments, **parts)
+        self.began = self.epoch_began = self.noticed = time.monotonic()
 
-    def run(self) -> None:
-        """Train until the steps or the patience are used up; put the best weights back."""
-        epoch, patience = 0, self.settings["patience"]
-        while self.done < self.steps and not (patience and epoch - self.best_epoch >= patience):
-            epoch, began = epoch + 1, time.monotonic()
-            self._score(epoch, self._train())
-            self.seconds.append(round(time.monotonic() - began, 3))
-            self._notice()
-        with torch.no_grad():
-            for weight, best in zip(self.optimizer.weights, self.best_weights, strict=True):
-                weight.copy_(best)
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        """The loss of a batch."""
+        with device.autocast(model.config, self.precision):
+            loss = model(**inputs).loss
+        self.losses.append(loss.detach())
+        return loss
 
-    def answers(self, split: str) -> tuple[list, list]:
-        """Gold and predicted labels of a split, as `metrics.score` takes them."""
-        predicted = predict(self.model, self.encoded[split], self.settings["precision"])
-        length = self.settings["max_length"]
-        return encoding.decode(self.task, split, self.tokenizer, length, predicted)
-
-    def _train(self) -> float:
-        """Train for one epoch; returns its mean loss in nats."""
-        losses, items, size = [], self.encoded["train"], self.settings["batch_size"]
-
-        def loss(batch):
-            with device.autocast(self.model.config, self.settings["precision"]):
-                value = self.model(**trainer.on_device(batch)).loss
-            losses.append(value.detach())
-            return value
-
-        lengths = [len(item["input_ids"]) for item in items]
-        pad = functools.partial(collate, pad_token_id=self.model.config.pad_token_id)
-        order = LengthGroupedSampler(size, lengths=lengths)
-        loader = DataLoader(items, size, sampler=order, collate_fn=pad)
-        for batch in itertools.islice(loader, self.steps - self.done):
-            self.optimizer.update(self.done, loss, [batch])
-            self.done += 1
-        return torch.stack(losses).mean().item()
-
-    def _score(self, epoch: int, loss: float) -> None:
+    def evaluate(self, *_, **__):
         """Add the epoch to the history; keep its weights if no earlier one was as good."""
+        loss, epoch = torch.stack(self.losses).mean().item(), len(self.history) + 1
         if not math.isfinite(loss):
             raise StudyError(
                 f"the loss of epoch {epoch} is not finite; lower the learning rate "
-                f"({self.optimizer.peak:g})"
+                f"({self.args.learning_rate:g})"
             )
-        scores, metric = score(self.task.metric, *self.answers("dev")), self.task.metric
+        metric, patience = self.task.metric, self.settings["patience"]
+        scores = score(metric, *self.answers("dev"))
         self.history.append({"epoch": epoch, "train_loss": loss, "dev_score": scores[metric]})
         if self.best_scores is None or scores[metric] > self.best_scores[metric]:
             self.best_epoch, self.best_scores = epoch, scores
-            self.best_weights = [weight.detach().clone() for weight in self.optimizer.weights]
+            self.best_weights = [weight.detach().clone() for weight in self.trained]
+        self.control.should_training_stop |= 0 < patience <= epoch - self.best_epoch
+        self._notice()
+        return {}
+
+    def answers(self, split: str) -> tuple[list, list]:
+        """Gold and predicted labels of a split, as `metrics.score` takes them."""
+        predicted = predict(self.model, self.encoded[split], self.precision)
+        length = self.settings["max_length"]
+        return encoding.decode(self.task, split, self.tokenizer, length, predicted)
 
     def _notice(self) -> None:
-        """Print a line of progress, not more often than every half minute."""
+        """Note the seconds of the epoch; print a line, not more often than every half minute."""
         now, last, metric = time.monotonic(), self.history[-1], self.task.metric
+        self.seconds.append(round(now - self.epoch_began, 3))
+        self.losses, self.epoch_began = [], now
         if now - self.noticed >= NOTICE_SECONDS:
             self.noticed = now
-            left = (now - self.began) * (self.steps / self.done - 1) / 60
+            left = (now - self.began) * (self.state.max_steps / self.state.global_step - 1) / 60
             print(
                 f"epoch {last['epoch']}: loss {last['train_loss']:.3f}, "
                 f"dev {metric} {last['dev_score']:.3f} (best {self.best_scores[metric]:.3f} "

@@ -1,13 +1,13 @@
-"""Trainings: the optimizer, accumulation, the best weights, kills and resumes, and divergence."""
+"""Trainings: a loop by hand, accumulation, the best weights, kills and resumes, and divergence."""
 
 import errno
 import math
+import shutil
 
 import numpy
 import pytest
 import torch
 import toys
-from torch.optim.lr_scheduler import LambdaLR
 from transformers import BertForMaskedLM, get_linear_schedule_with_warmup
 
 from lib import facts
@@ -64,50 +64,64 @@ def trained(family, folder, kill=0, kind="mlm", **changes):
 
     A training is killed in step `kill`, before its checkpoint, counted from where it begins.
     """
+    batches_before = (kill - 1) * changes.get("accumulation", 1)
     model, loss = toys.model(family, seed=2, num_hidden_layers=2, **DROPOUT), mlm_loss
     if kind == "distillation":
         loss = distillation.DistillationLoss(toys.model(family, seed=3), toys.DISTIL | changes)
     if kill:
         with pytest.raises(KeyboardInterrupt):
-            fit(model, folder, from_step(kill - 1, die, loss), family, **changes)
+            fit(model, folder, from_step(batches_before, die, loss), family, **changes)
         return None
     learned = fit(model, folder, loss, family, **changes)
     assert len(learned["seconds"]) == len(learned["history"]) and not model.training
     return toys.bits(model), learned["history"]
 
 
-@both
-@pytest.mark.parametrize("warmup", [0, 3])
-def test_the_optimizer_is_torchs_own_with_the_librarys_schedule(family, warmup):
-    """Against AdamW, LambdaLR and the clipping of torch, with the decay of the library's names."""
-    ours, theirs = (toys.model(family, seed=2) for _ in range(2))
-    optimizer = trainer.Optimizer(ours, 1e-2, 0.1, steps=8, warmup=warmup)
-    plain = [
-        name
-        for name, _ in theirs.named_parameters()
-        if name.endswith(".bias") or "LayerNorm" in name or "layer_norm" in name
-    ]
-    groups = [
-        {
-            "params": [w for name, w in theirs.named_parameters() if (name in plain) is bare],
-            "weight_decay": 0.0 if bare else 0.1,
-        }
-        for bare in (False, True)
-    ]
-    adam = torch.optim.AdamW(groups, lr=1e-2, fused=True)
-    schedule = get_linear_schedule_with_warmup(adam, warmup, 8)
-    assert isinstance(schedule, LambdaLR)
-    for step in range(8):
-        batch = toys.batch(family, seed=step)
-        (share,), norm = optimizer.update(step, lambda b: mlm.mlm_loss(ours, b), [batch])
-        loss = mlm.mlm_loss(theirs, batch)
-        loss.backward()
-        assert share.equal(loss.detach())
-        assert norm.equal(torch.nn.utils.clip_grad_norm_(theirs.parameters(), 1.0))
-        assert optimizer.learning_rate(step) == schedule.get_last_lr()[0]
+def by_hand(model, family, text, settings, seed):
+    """Train a model with AdamW, clipping and schedule of torch and of the library, in a plain loop.
+
+    The biases and the weights of LayerNorm, by the library's names, do not decay.
+    """
+    encoded, fixed = batches.encode(text, toys.tokenizer(family), 16), facts.facts("training")
+    steps, accumulation, size = (settings[k] for k in ("steps", "accumulation", "batch_size"))
+    order = batches.schedule([len(ids) for ids in encoded], steps * accumulation, size, seed)
+    items, masker = batches.Scheduled(encoded, order), batches.Masker(toys.tokenizer(family), seed)
+    groups = {0.0: [], fixed["weight_decay"]: []}
+    for name, weight in model.named_parameters():
+        plain = name.endswith(".bias") or "LayerNorm" in name or "layer_norm" in name
+        groups[0.0 if plain else fixed["weight_decay"]].append(weight)
+    groups = [{"params": weights, "weight_decay": decay} for decay, weights in groups.items()]
+    adam = torch.optim.AdamW(groups, lr=settings["learning_rate"], fused=True)
+    warmup = int(fixed["warmup"] * steps)
+    schedule, logs, turn = get_linear_schedule_with_warmup(adam, warmup, steps), [], iter(items)
+    for _ in range(steps):
+        total = torch.zeros(())
+        for _ in range(accumulation):
+            batch = masker([next(turn) for _ in range(size)])
+            loss = mlm.mlm_loss(model.train(), batch) / accumulation
+            loss.backward()
+            total = total + loss.detach()
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), fixed["max_grad_norm"])
+        logs.append((total.item(), norm.item(), schedule.get_last_lr()[0]))
         adam.step()
         schedule.step()
         adam.zero_grad()
+    return logs
+
+
+@both
+@pytest.mark.parametrize("changes", [{"steps": 40}, {"accumulation": 3}])
+def test_a_training_is_the_loop_written_by_hand(family, changes, tmp_path):
+    """Bit for bit, through warm-up and decay; the last weights are the best of so few steps."""
+    text = toys.sentences()
+    settings = toys.SETTINGS | {"learning_rate": 1e-3} | changes
+    ours, theirs = (toys.model(family, seed=2, num_hidden_layers=2) for _ in range(2))
+    history = fit(ours, tmp_path, family=family, train=text, dev=text, **settings)["history"]
+    scored = [entry["dev_mlm_loss"] for entry in history if "dev_mlm_loss" in entry]
+    assert min(scored) == scored[-1]
+    logs = [entry for entry in history if "loss" in entry]
+    found = [(entry["loss"], entry["grad_norm"], entry["learning_rate"]) for entry in logs]
+    assert found == by_hand(theirs, family, text, settings, seed=1)
     assert toys.same(toys.bits(ours), toys.bits(theirs))
 
 
@@ -135,50 +149,88 @@ def test_accumulation_changes_neither_loss_nor_gradient(family, tmp_path):
 @pytest.mark.parametrize(
     ("family", "kind", "length", "kills"),
     [
-        ("bert", "distillation", LONG, (50, 23, 63)),
-        ("xlm-roberta", "mlm", SHORT, (5, 3, 6)),
+        ("bert", "distillation", LONG, (50, 42, 21, 44, 63)),
+        ("xlm-roberta", "mlm", SHORT, (5, 4, 2, 5, 6)),
+        ("bert", "mlm", SHORT | {"accumulation": 2}, (5, 4, 2, 5, 6)),
         (
             "xlm-roberta",
             "distillation",
             SHORT | {"all_positions": True, "distillation_loss": "kl"},
-            (5, 3, 6),
+            (5, 4, 2, 5, 6),
         ),
     ],
 )
 def test_a_killed_training_goes_on_to_the_very_same_end(
     family, kind, length, kills, tmp_path, capsys
 ):
-    """Killed between two checkpoints, killed again, and called once more after the last step."""
-    first, second, last = kills
+    """Killed between two checkpoints, of which the newest then becomes a half-written one.
+
+    Killed again, and called once more after the last step.
+    """
+    first, broken, resumed_after, second, last = kills
     weights, history = trained(family, tmp_path / "whole", kind=kind, **length)
     folder = tmp_path / "killed"
     trained(family, folder, kill=first, kind=kind, **length)
+    (checkpoints.path(folder, broken) / "complete").unlink()
+    (checkpoints.path(folder, broken) / "model.safetensors").write_bytes(b"half")
+    numpy.random.seed(5)
     torch.manual_seed(5)
     trained(family, folder, kill=second, kind=kind, **length)
+    assert f"resumed after step {resumed_after}\n" in capsys.readouterr().out
     for after in (last, length["steps"]):
-        capsys.readouterr()
         resumed, line = trained(family, folder, kind=kind, **length)
         assert f"resumed after step {after}\n" in capsys.readouterr().out
         assert line == history and toys.same(resumed, weights)
 
 
-def test_a_killed_training_with_accumulation_goes_on_to_the_very_same_end(tmp_path):
-    length = SHORT | {"accumulation": 2}
-    weights, history = trained("bert", tmp_path / "whole", **length)
-    trained("bert", tmp_path / "killed", kill=10, **length)  # batches, two a step
-    assert checkpoints.newest(tmp_path / "killed")[0] == 4
-    resumed, line = trained("bert", tmp_path / "killed", **length)
+@pytest.mark.parametrize("file", ["optimizer.pt", "model.safetensors", "rng_state.pth"])
+def test_a_checkpoint_that_lost_a_file_is_not_resumed_from(file, tmp_path, capsys):
+    """As after a kill while old checkpoints are removed."""
+    weights, history = trained("bert", tmp_path / "whole", **SHORT)
+    trained("bert", tmp_path / "killed", kill=5, **SHORT)
+    (checkpoints.path(tmp_path / "killed", 4) / file).unlink()
+    resumed, line = trained("bert", tmp_path / "killed", **SHORT)
+    assert "resumed after step 2\n" in capsys.readouterr().out
     assert line == history and toys.same(resumed, weights)
 
 
+FORGETFUL = {"train": ["Paka."] * 4, "steps": 16, "learning_rate": 0.1}
+
+
 def test_the_newest_and_the_best_checkpoint_are_kept(tmp_path):
-    _, history = trained("bert", tmp_path, train=["Paka."] * 4, steps=16, learning_rate=0.1)
+    _, history = trained("bert", tmp_path, **FORGETFUL)
     best = min((e for e in history if "dev_mlm_loss" in e), key=lambda e: e["dev_mlm_loss"])
-    assert {checkpoints.path(tmp_path, step) for step in (best["step"], 16)} == {
-        *tmp_path.iterdir()
+    assert best["step"] < 16 and checkpoints.complete(tmp_path) == [best["step"], 16]
+    assert {*tmp_path.iterdir()} == {
+        checkpoints.path(tmp_path, step) for step in (best["step"], 16)
     }
-    state = checkpoints.load_progress(checkpoints.path(tmp_path, 16))
-    assert state["history"] == history and state["best"]["step"] == best["step"]
+
+
+def test_without_the_best_checkpoint_the_later_ones_are_of_no_use(tmp_path, capsys):
+    """Its weights are the result, so the training starts again."""
+    weights, history = trained("bert", tmp_path / "whole", **FORGETFUL)
+    best = checkpoints.complete(tmp_path / "whole")[0]
+    trained("bert", tmp_path / "killed", kill=16, **FORGETFUL)
+    (checkpoints.path(tmp_path / "killed", best) / "model.safetensors").unlink()
+    again, line = trained("bert", tmp_path / "killed", **FORGETFUL)
+    assert "resumed" not in capsys.readouterr().out
+    assert line == history and toys.same(again, weights)
+
+
+def test_a_best_checkpoint_removed_while_the_training_runs_is_an_error(tmp_path):
+    weights, history = trained("bert", tmp_path / "whole", **FORGETFUL)
+    best, _ = checkpoints.complete(tmp_path / "whole")
+    folder = tmp_path / "robbed"
+
+    def rob(terms):
+        shutil.rmtree(checkpoints.path(folder, best), ignore_errors=True)
+        return terms
+
+    model = toys.model("bert", seed=2, num_hidden_layers=2, **DROPOUT)
+    with pytest.raises(StudyError, match=r"toy: the best checkpoint was removed from .*; run it"):
+        fit(model, folder, from_step(13, rob), **FORGETFUL)
+    again, line = trained("bert", folder, **FORGETFUL)
+    assert line == history and toys.same(again, weights)
 
 
 @both
@@ -267,8 +319,9 @@ def test_a_diverging_training_stops_and_leaves_good_checkpoints(tmp_path, breaks
         fit(toys.model("bert"), tmp_path, loss, **length)
     assert str(tmp_path) in str(caught.value) and "lower the learning rate" in str(caught.value)
     interval = length["steps"] // 4
-    newest = checkpoints.newest(tmp_path) or (0, None)
-    assert newest[0] == breaks_at // interval * interval
+    steps = checkpoints.complete(tmp_path)
+    assert (steps or [0])[-1] == breaks_at // interval * interval
+    assert {*tmp_path.iterdir()} == {checkpoints.path(tmp_path, step) for step in steps}
     for folder in tmp_path.iterdir():  # anybody can load them
         model = BertForMaskedLM.from_pretrained(folder)
         assert all(torch.isfinite(tensor).all() for tensor in model.parameters())
@@ -283,7 +336,8 @@ def test_a_loss_above_twice_its_start_and_uniform_guessing_stops(tmp_path, growt
         fit(toys.model("bert"), tmp_path, loss, **length)
         return
     said = (
-        r"toy: the loss explodes .* at step 3[0-9]; the best checkpoint is .*checkpoint-20: lower"
+        r"toy: the loss explodes .* at step 3[0-9]; the last good checkpoint is "
+        r".*checkpoint-20: lower"
     )
     with pytest.raises(StudyError, match=said):
         fit(toys.model("bert"), tmp_path, loss, **length)
@@ -296,7 +350,7 @@ def test_real_divergence_is_noticed(tmp_path):
 
 
 def test_a_checkpoint_of_broken_weights_is_never_written(tmp_path, monkeypatch):
-    """The loss is finite while a weight is not: the checkpoint before it stays the best."""
+    """The loss is finite while a weight is not: the checkpoint before it is the last good one."""
     model, score, calls = toys.model("bert"), mlm.score_mlm, []
 
     def breaks(*arguments):
@@ -307,7 +361,7 @@ def test_a_checkpoint_of_broken_weights_is_never_written(tmp_path, monkeypatch):
         return scores
 
     monkeypatch.setattr(mlm, "score_mlm", breaks)
-    said = r"a weight is not finite at step 4; the best checkpoint is .*checkpoint-2: lower"
+    said = r"a weight is not finite at step 4; the last good checkpoint is .*checkpoint-2: lower"
     with pytest.raises(StudyError, match=said):
         fit(model, tmp_path, **SHORT)
     assert [folder.name for folder in tmp_path.iterdir()] == ["checkpoint-2"]
@@ -324,15 +378,16 @@ def test_a_training_goes_on_in_a_folder_that_was_moved(tmp_path):
 def test_a_full_disk_while_training_is_one_sentence(tmp_path, monkeypatch, capsys):
     """What was half-written is gone, and the training goes on from the checkpoint before."""
     weights, history = trained("bert", tmp_path / "whole", **SHORT)
-    folder, save = tmp_path / "full", checkpoints.save_file
+    folder, save = tmp_path / "full", trainer.MaskedTrainer._save_optimizer_and_scheduler
 
-    def full(tensors, file):
-        save(tensors, file)
-        if (folder / "checkpoint-2").exists():
+    def full(self, place):
+        save(self, place)
+        if place.endswith("-4"):
+            (checkpoints.path(folder, 4) / "model.safetensors").write_bytes(b"half")
             raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as broken:
-        broken.setattr(checkpoints, "save_file", full)
+        broken.setattr(trainer.MaskedTrainer, "_save_optimizer_and_scheduler", full)
         with pytest.raises(StudyError, match=r"the disk that holds .* is full"):
             trained("bert", folder, **SHORT)
     assert [place.name for place in folder.iterdir()] == ["checkpoint-2"]
@@ -348,7 +403,20 @@ def test_progress_is_told(tmp_path, capsys):
     assert lines[0].startswith("toy: step 2 of 8, on dev ")
 
 
-def test_importing_and_training_on_a_cpu_change_no_setting_of_torch(tmp_path):
-    before = torch.backends.cuda.cudnn_sdp_enabled()
-    trained("bert", tmp_path, steps=1)
-    assert torch.backends.cuda.cudnn_sdp_enabled() is before
+def test_settings_of_the_arguments(tmp_path):
+    """What the study sets, and the traps of the Trainer that are closed."""
+    settings, text = toys.SETTINGS | {"steps": 7, "batch_size": 3, "accumulation": 2}, ["Paka."] * 9
+    model, tokenizer = toys.model("bert"), toys.tokenizer("bert")
+    one = trainer.MaskedTrainer(
+        model, mlm_loss, tokenizer, text, text, settings, 4, tmp_path, "toy"
+    )
+    args, fixed = one.args, facts.facts("training")
+    assert (args.max_steps, args.per_device_train_batch_size, args.seed) == (7, 3, 4)
+    assert args.gradient_accumulation_steps == 2 and args.train_sampling_strategy == "sequential"
+    for name in ("weight_decay", "max_grad_norm"):
+        assert getattr(args, name) == fixed[name]
+    assert args.n_gpu <= 1 and args.report_to in ([], "none") and args.disable_tqdm
+    assert one.loss_is_scaled_for_ga is False and not one.model_accepts_loss_kwargs
+    assert not args.logging_nan_inf_filter and model.config.use_cache is True
+    callbacks = {type(callback).__name__ for callback in one.callback_handler.callbacks}
+    assert callbacks == {"DefaultFlowCallback", "Progress"}

@@ -1,0 +1,135 @@
+"""A finished run leaves a real model, its card and its record; scores reach the model's card."""
+
+import threading
+
+import pytest
+import toys
+
+from lib.export import card
+from lib.model import encoder
+from lib.study import make, notebook, records, studies
+from lib.study.resolve import chain, scoring
+
+SAMPLE = {"kind": "sample"}
+
+
+@pytest.fixture
+def runs(toy):
+    """The models of the toy study for Maltese."""
+    return chain(studies.load("toy"), "mlt")
+
+
+def finish(run, scores=None, model=None, **parts):
+    """`notebook.finish` with a toy model."""
+    model, tokenizer = model or toys.model("bert"), toys.tokenizer("bert")
+    return notebook.finish(run, model, tokenizer, scores or {"mlm_loss": 2.0}, SAMPLE, **parts)
+
+
+def card_of(run) -> str:
+    return (run.folder / "README.md").read_text(encoding="utf-8")
+
+
+def scores_in(text: str) -> list[list[str]]:
+    """The rows of a card's table of task scores."""
+    lines = text.split("\n")
+    begin = next(number for number, line in enumerate(lines) if line.startswith("| task |"))
+    rows = []
+    for line in lines[begin + 2 :]:
+        if not line.startswith("|"):
+            return rows
+        rows.append([cell.strip() for cell in line.strip("|").split("|")])
+    return rows
+
+
+def test_a_finished_model_has_its_card_and_its_record(runs):
+    teacher, student = toys.model("bert"), toys.model("bert", num_hidden_layers=2)
+    first = finish(runs[0], model=teacher, history=[])
+    finish(runs[1], model=teacher)
+    notebook.checkpoints(runs[2]).mkdir(parents=True)
+    record = finish(runs[2], {"mlm_loss": 2.5}, student, history=[{"step": 1}])
+    assert record == records.read(runs[2]) and record["history"] == [{"step": 1}]
+    assert not runs[2].checkpoints.exists()
+    about = record["model"]
+    assert about["id"] == runs[2].id and about["step"] == "layers"
+    assert about["teacher_parameters"] == teacher.num_parameters() == first["model"]["parameters"]
+    assert about["compression_rate"] == 1 - student.num_parameters() / teacher.num_parameters()
+    loaded, _ = notebook.load(runs[2])
+    assert toys.same(toys.bits(loaded), toys.bits(student))
+    labels = "teacher", "teacher adapted to the language", "fewer layers, distilled"
+    steps = [
+        {"label": label, "id": run.id, "settings": run.stated}
+        for label, run in zip(labels, runs, strict=False)
+    ]
+    assert card_of(runs[2]) == card.text(record, steps)
+    assert "mlm_loss: 2.5" in card_of(runs[2])
+
+
+def test_scores_of_tasks_are_added_and_only_those_of_the_model(runs):
+    for run in runs[:2]:
+        finish(run)
+    before = card_of(runs[0])
+    found = (("tc", 2, 0.5), ("pos", 1, 0.25), ("tc", 1, 0.75), ("tc", 1, 0.8125))  # one again
+    for task, seed, score in found:
+        run = scoring(runs[1], "mlt", task, seed)
+        record = notebook.finish_scoring(run, {"macro_f1": score}, SAMPLE, best_epoch=1)
+        assert record["model"] == records.read(runs[1])["model"] and record == records.read(run)
+    full = scoring(runs[1], "mlt", "tc", 3, {"finetune": {"method": "full"}})
+    notebook.finish_scoring(full, {"macro_f1": 1.0}, SAMPLE)
+    assert scores_in(card_of(runs[1])) == [
+        ["pos", "mlt", "1", "adapter, factor 4", "macro_f1 0.2500"],
+        ["tc", "mlt", "1", "adapter, factor 4", "macro_f1 0.8125"],
+        ["tc", "mlt", "2", "adapter, factor 4", "macro_f1 0.5000"],
+        ["tc", "mlt", "3", "all weights", "macro_f1 1.0000"],
+    ]
+    assert "| step |" in card_of(runs[1]) and "- mlm_loss: 2" in card_of(runs[1])
+    assert card_of(runs[0]) == before
+
+
+def test_a_model_no_better_than_guessing_by_frequency_says_so(runs):
+    """In its own record and in those of the runs that score it; else nothing is said."""
+    for run, unigram_loss, said in zip(runs, (None, 2.5, 1.5), (None, False, True), strict=False):
+        scores = {"mlm_loss": 2.0} | ({"unigram_loss": unigram_loss} if unigram_loss else {})
+        assert finish(run, scores)["model"].get("worse_than_unigram") is said
+        scored = notebook.finish_scoring(scoring(run, "mlt", "tc", 1), {"macro_f1": 0.5}, SAMPLE)
+        assert scored["model"].get("worse_than_unigram") is said
+
+
+def test_a_score_whose_card_could_not_be_written_is_not_finished(runs, monkeypatch):
+    finish(runs[0])
+    run = scoring(runs[0], "mlt", "tc", 1)
+    with monkeypatch.context() as broken:
+        broken.setattr(card, "text", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            notebook.finish_scoring(run, {"macro_f1": 0.5}, SAMPLE)
+    assert not run.record.exists()
+    notebook.finish_scoring(run, {"macro_f1": 0.5}, SAMPLE)
+    assert run.record.exists()
+
+
+def test_a_model_that_could_not_be_saved_is_not_finished(runs, monkeypatch):
+    """What was there stays, and the checkpoints are kept for the next attempt."""
+    notebook.checkpoints(runs[0]).mkdir(parents=True)
+    with monkeypatch.context() as broken:
+        broken.setattr(encoder, "save", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            finish(runs[0])
+    assert not runs[0].record.exists() and runs[0].checkpoints.exists()
+    finish(runs[0])
+    assert runs[0].record.exists() and not runs[0].checkpoints.exists()
+
+
+def test_what_a_kill_leaves_of_a_finished_run_goes_unless_it_is_made_again(runs):
+    def tidy():  # a lock belongs to a thread, so this one is like another process
+        thread = threading.Thread(target=make._tidy, args=(runs[0],))
+        thread.start()
+        thread.join()
+
+    finish(runs[0])
+    left = notebook.checkpoints(runs[0])
+    left.mkdir()
+    tidy()
+    assert left.exists()
+    finish(runs[0])
+    left.mkdir()
+    tidy()
+    assert not left.exists() and runs[0].record.exists()
