@@ -10,7 +10,7 @@ import torch
 from benchmarks import inputs, measuring, peer
 from lib.measure import mlm, perplexity
 from lib.model import device, encoder, ffn, vocabulary
-from lib.train import distillation, losses, trainer
+from lib.train import distillation, losses
 
 REPEATS = 3
 SETTINGS = {
@@ -62,10 +62,10 @@ def distil_paper(family: str, size: str, text: str) -> dict:
     needed = 4 + 7 * 4 * batches[0]["input_ids"].numel() * len(own) / 2**30
     if needed > measuring.free():
         return {"skipped": f"needs about {needed:.0f} GB of memory"}
-    optimizer = trainer.Optimizer(small.train(), 5e-5, 0.01, steps=1000, warmup=0)
+    optimizer = _optimizer(small)
 
     def step():
-        optimizer.update(0, lambda batch: peer.losses(small, whole, batch), batches[:2])
+        _step(small, optimizer, lambda batch: peer.losses(small, whole, batch), batches[:2])
 
     return measuring.speed(step, batches[:2], 1 if family == "xlm-roberta" else 2)
 
@@ -82,8 +82,8 @@ def distil_ours(
     rows, length, forms = 4 if text == "full" else 8, inputs.SIZES[size]["length"], []
     batches = [_here(batch) for batch in inputs.batches(own, size, rows, text == "full")]
     steps = [batches[:2], batches[2:]] if text == "full" else [[batch] for batch in batches]
-    trainer.prepare(small, precision, length, 1)
-    optimizer = trainer.Optimizer(small, 5e-5, 0.01, steps=1000, warmup=0)
+    device.choose_attention(small, precision, length)
+    optimizer = _optimizer(small)
     distillation_loss, turn = distillation.DistillationLoss(whole, SETTINGS), cycle(steps)
 
     def loss(batch):
@@ -93,10 +93,23 @@ def distil_ours(
         return terms["loss"]
 
     result = measuring.speed(
-        lambda: optimizer.update(0, loss, next(turn)), batches, len(steps), len(steps[0])
+        lambda: _step(small, optimizer, loss, next(turn)), batches, len(steps), len(steps[0])
     )
     bfloat16 = device.in_bfloat16(small.config, precision)
     return result | {"gram_form": torch.stack(forms).mean().item(), "bfloat16": bfloat16}
+
+
+def _optimizer(model) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(model.train().parameters(), lr=5e-5, fused=True)
+
+
+def _step(model, optimizer, loss, batches: list[dict]) -> None:
+    """One optimizer step on the mean of `loss(batch)`, with clipped gradients."""
+    for batch in batches:
+        (loss(batch) / len(batches)).backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    optimizer.zero_grad()
 
 
 def importance_both(family: str, size: str) -> dict:
