@@ -1,7 +1,5 @@
 """Cut 1, fewer layers: the layers of the teacher that the student starts from (paper, step 1)."""
 
-import torch
-
 from lib.errors import StudyError
 from lib.model import axes, encoder
 
@@ -41,12 +39,3 @@ def cut(model, kept: int, layer_choice: str, seed: int = 0):
         fresh = encoder.new(result.config, seed).base_model.encoder
         result.base_model.encoder.load_state_dict(fresh.state_dict())
     return result
-
-
-def norms(model) -> torch.Tensor:
-    """Root mean square of each layer's weights, (L,), to recognise a teacher's layer by."""
-    layers = [
-        torch.cat([tensor.detach().flatten() for tensor in layer.parameters()])
-        for layer in model.base_model.encoder.layer
-    ]
-    return torch.stack([weights.square().mean().sqrt() for weights in layers])

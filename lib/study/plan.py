@@ -7,6 +7,8 @@ from lib.study.resolve import baseline, chain, measuring, scoring
 from lib.study.run import Run
 from lib.study.studies import Study
 
+SCORES = 8  # scores that are made in one process: more start fewer processes, fewer share them out
+
 
 def runs(name: str) -> list[Run]:
     """All runs of a study, in an order in which they can be made."""
@@ -23,17 +25,19 @@ def runs(name: str) -> list[Run]:
 def batches(name: str) -> list[list[Run]]:
     """The runs of a study in groups that are best made in one process.
 
-    The steps of a chain form one group as long as nothing branches off; all scores of one model
-    form another, and all baselines a third.
+    The steps of a chain form one group as long as nothing branches off. Up to SCORES scores of the
+    models of one group form another, and all baselines a third.
     """
     found = runs(name)
     models = [run for run in found if steps.step(run.step).makes_model]
     children = Counter(run.parent.id for run in models if run.parent)
-    groups, group_of = {}, {}
+    groups, group_of, scored = {}, {}, Counter()
     for run in found:
         parent = run.parent
         if not steps.step(run.step).makes_model:
-            key = f"scores of {parent.id}" if parent else "baselines"
+            models_of = group_of[parent.id] if parent else ""
+            scored[models_of] += bool(parent)
+            key = f"scores {(scored[models_of] - 1) // SCORES} of {models_of}"
         elif parent and parent.parent and children[parent.id] == 1:
             key = group_of[parent.id]
         else:
