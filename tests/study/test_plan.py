@@ -337,7 +337,7 @@ def test_batches_hold_every_run_once_and_need_only_earlier_batches(name):
             assert run.parent is None or run.parent.id in made | set(ids(batch))
         scores = [run for run in batch if not steps.step(run.step).makes_model]
         parents = {run.parent.id for run in scores if run.parent}
-        assert scores in ([], batch) and len(parents) <= len(scores) <= plan.SCORES or not parents
+        assert (scores in ([], batch) and len(parents) <= len(scores) <= plan.SCORES) or not parents
         assert sum(bool(parents & set(ids(other))) for other in batches) <= 1  # of one group
         made |= set(ids(batch))
 
