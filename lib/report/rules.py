@@ -15,10 +15,7 @@ from lib.report.tables import published, text_seen
 from lib.report.words import number
 
 MARGIN = 1.0  # points: a drop below this is "costs nothing"
-THIRD, SMALL = (
-    40000 / 119547,
-    10000 / 119547,
-)  # 40k and 10k tokens, as shares of mBERT's vocabulary
+THIRD, SMALL = 40000 / 119547, 10000 / 119547  # 40k and 10k tokens as shares of mBERT's
 _UNTRIMMED = ("hidden", ())
 _AGAINST = {  # claim: step, setting, the alternative, names of both sides
     "mse_better": ("layers", "layers.distillation_loss", "kl", "MSE minus KL"),

@@ -15,9 +15,9 @@ from matplotlib.figure import Figure
 from lib import files
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-_LINES = ("-", "--", ":", "-.")
-_STYLE = {
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+LINES = ("-", "--", ":", "-.")
+STYLE = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
     "axes.spines.top": False,
@@ -34,7 +34,7 @@ _STYLE = {
 def panels(rows: int, columns: int, size: tuple[float, float], **options):
     """Yield a figure of this size in inches and its axes, an array (rows, columns)."""
     options |= {"squeeze": False, "layout": "constrained"}
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure, grid = pyplot.subplots(rows, columns, figsize=size, **options)
         yield figure, grid
         pyplot.close(figure)
@@ -52,9 +52,9 @@ def look(place: int) -> dict:
     """Colour, marker and line of the series at this place."""
     return {
         "color": COLOURS[place % len(COLOURS)],
-        "marker": _MARKERS[place % len(_MARKERS)],
+        "marker": MARKERS[place % len(MARKERS)],
         "markersize": 5,
-        "linestyle": _LINES[place % len(_LINES)],
+        "linestyle": LINES[place % len(LINES)],
         "linewidth": 1.4,
     }
 
@@ -69,6 +69,6 @@ def save(figure: Figure, name: str, folder: Path | None = None) -> Path:
     """File <name>.svg in `folder` (figures/ when not given) that `figure` was written to."""
     file = Path(folder or files.FIGURES) / f"{name}.svg"
     file.parent.mkdir(parents=True, exist_ok=True)
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure.savefig(file, format="svg", metadata={"Date": None, "Title": name})
     return file

@@ -135,6 +135,7 @@ def fit(
     `folder`, which the caller removes. Without steps the model stays as it is.
     Raises StudyError if the training diverges.
     """
+    folder = Path(folder)
     if not settings["steps"]:
         return {"history": [], "seconds": []}
     trainer = MaskedTrainer(model, loss, tokenizer, train, dev, settings, seed, folder, name)
