@@ -42,9 +42,9 @@ def begin(step: str) -> Run:
             "notebook.begin works in a notebook; elsewhere use lib.study.resolve.resolve"
         )
     run = resolve(step, parameters(shell.user_ns["In"]))
-    before = [run for run in run.lineage()[:-1] if state.state(run) != state.DONE]
-    if before:
-        names = ", ".join(run.notebook.stem for run in before)
+    if run.parent and not state.usable(run.parent):
+        before = [each for each in run.parent.lineage() if state.state(each) != state.DONE]
+        names = ", ".join(each.notebook.stem for each in before)
         print(f"{before[0].id} is {state.state(before[0])}; {names} run first", flush=True)
         make.make(before)
     _began[run.id] = time.monotonic()

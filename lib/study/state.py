@@ -21,14 +21,18 @@ def state(run: Run, known: dict | None = None) -> str:
     """DONE, TO_DO (no record, or no model) or STALE. `known` keeps earlier answers."""
     known = {} if known is None else known
     if run.id not in known:
-        model_there = (run.folder / "config.json").exists() or not steps.step(run.step).makes_model
-        if not (run.record.exists() and model_there):
+        if not _there(run):
             known[run.id] = TO_DO
         elif (run.parent and state(run.parent, known) != DONE) or outdated(run, known):
             known[run.id] = STALE
         else:
             known[run.id] = DONE
     return known[run.id]
+
+
+def usable(run: Run) -> bool:
+    """Whether a run's result is there and up to date; models of earlier runs may be gone."""
+    return _there(run) and not outdated(run)
 
 
 def outdated(run: Run, known: dict | None = None) -> bool:
@@ -42,6 +46,11 @@ def outdated(run: Run, known: dict | None = None) -> bool:
             made_from = records.digest(records.read(run.parent))
             known[key] = made_from != record["made"].get("parent") or outdated(run.parent, known)
     return known[key]
+
+
+def _there(run: Run) -> bool:
+    model_there = (run.folder / "config.json").exists() or not steps.step(run.step).makes_model
+    return run.record.exists() and model_there
 
 
 def changed(run: Run, record: dict) -> str | None:

@@ -236,3 +236,14 @@ def test_a_change_of_the_code_makes_nothing_stale(recorded, monkeypatch, tmp_pat
     monkeypatch.setattr(records, "environment", lambda: {"commit": "0" * 12, "torch": "9.9"})
     monkeypatch.setattr(files, "ROOT", tmp_path)
     assert states(runs) == [DONE] * 6
+
+
+def test_a_model_is_usable_when_models_before_it_are_gone(recorded):
+    """A notebook starts from it; the study as a whole is not done, since its chain has a gap."""
+    runs, _ = recorded
+    (runs[1].folder / "config.json").unlink()
+    assert states(runs)[:3] == [DONE, TO_DO, STALE]
+    assert state.usable(runs[2]) and not state.usable(runs[1])
+    record = records.read(runs[1]) | {"scores": {"mlm_loss": -1.0}}
+    files.write_json(runs[1].record, record)
+    assert not state.usable(runs[2])  # it was made from another parent
