@@ -30,7 +30,8 @@ def data(tmp_path, monkeypatch) -> Path:
 
 
 def pytest_collection_modifyitems(items):
-    """Tests that use the neighbour folder are marked, so that they can be run alone."""
+    """Slow tests come first, to end evenly; tests that read ../shared are marked."""
     for item in items:
         if "shared" in item.fixturenames:
             item.add_marker("shared")
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)

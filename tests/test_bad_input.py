@@ -27,6 +27,8 @@ from lib.study import __main__ as commands
 from lib.study import make, plan, publish, resolve, studies
 from lib.train import distillation, pretraining, teachers
 
+pytestmark = pytest.mark.slow
+
 FILES = {  # what stands where in a study file (nothing: the key is gone) -> words of the refusal
     "a number as text": (
         "steps.layers.learning_rate",

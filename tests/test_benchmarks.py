@@ -12,6 +12,8 @@ from benchmarks import cases, growth, inputs, peer
 from lib import files
 from lib.model import device
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):

@@ -18,6 +18,8 @@ from lib.model import axes, ffn, hidden, layers, vocabulary
 from lib.model import sizes as counting
 from lib.train import tokenizers
 
+pytestmark = pytest.mark.slow
+
 both = pytest.mark.parametrize("family", toys.FAMILIES)
 few = settings(
     derandomize=True,

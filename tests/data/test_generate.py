@@ -11,6 +11,8 @@ from lib import files
 from lib.data import corpora, tasks
 from lib.facts import Source
 
+pytestmark = pytest.mark.slow
+
 TARGETS = ("mlt", "slk", "swh")
 SAMPLE = Source("sample")
 

@@ -12,6 +12,8 @@ from lib.errors import StudyError
 from lib.measure import masking, perplexity
 from lib.model import encoder, sizes, vocabulary
 
+pytestmark = pytest.mark.slow
+
 families = pytest.mark.parametrize("family", toys.FAMILIES)
 SENTENCES = toys.sentences()[:9]
 

@@ -12,6 +12,8 @@ import pytest
 from lib import facts, files
 from lib.report import frame, gallery, pages
 
+pytestmark = pytest.mark.slow
+
 FILES = sorted(
     file for file in files.FIGURES.iterdir() if file.name not in ("README.md", *gallery.BENCHMARK)
 )

@@ -9,6 +9,8 @@ import pytest
 from lib import files
 from lib.data import readers
 
+pytestmark = pytest.mark.slow
+
 CHAPTERS = sorted((files.ROOT / "notebooks" / "learn").glob("*.ipynb"))
 chapters = pytest.mark.parametrize("chapter", CHAPTERS, ids=[file.stem for file in CHAPTERS])
 

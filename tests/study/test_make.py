@@ -15,6 +15,8 @@ from lib.errors import StudyError
 from lib.study import make, plan, records, state, studies
 from lib.study.resolve import chain
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def runs(toy):

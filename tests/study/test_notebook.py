@@ -18,6 +18,8 @@ from lib.errors import StudyError
 from lib.study import notebook, records, state, studies
 from lib.study.resolve import baseline, chain, measuring, resolve, scoring
 
+pytestmark = pytest.mark.slow
+
 CELL = """study: str = "toy"  # a file of params/studies
 language: str = "mlt"
 seed: int = 1

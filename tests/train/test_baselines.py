@@ -16,6 +16,8 @@ from lib.facts import Source
 from lib.measure import metrics
 from lib.train import baselines
 
+pytestmark = pytest.mark.slow
+
 SAMPLE = [(task, language) for task in ("tc", "sa", "ner", "pos") for language in ("mlt", "swh")]
 
 

@@ -11,6 +11,8 @@ from lib.errors import StudyError
 from lib.model import device, encoder, hidden
 from lib.train import distillation, pretraining
 
+pytestmark = pytest.mark.slow
+
 both = pytest.mark.parametrize("family", toys.FAMILIES)
 
 

@@ -22,6 +22,8 @@ from lib.train import finetuning
 from lib.train.adapters import add_adapters
 from lib.train.finetuning import collate, draw_task_weights, finetune_task, predict
 
+pytestmark = pytest.mark.slow
+
 SIZES = {
     "vocab_size": 40,
     "hidden_size": 32,

@@ -17,6 +17,8 @@ from lib.measure import mlm
 from lib.model import device, encoder
 from lib.train import checkpoints, distillation, trainer
 
+pytestmark = pytest.mark.slow
+
 # 84: checkpoints every 21 steps, logs every 2, so they do not fall together
 LONG = {"steps": 84, "batch_size": 2, "max_length": 12}
 SHORT = {"steps": 8, "batch_size": 4}  # checkpoints every 2 steps
