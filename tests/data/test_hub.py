@@ -15,7 +15,7 @@ from lib import facts
 from lib.data import hub
 from lib.errors import StudyError
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("hub")]
+pytestmark = pytest.mark.slow
 TOPICS = ["travel", "sports", "travel"]
 CONLLU = (
     "# sent_id = 1\n1\tDar\tdar\tNOUN\t_\t_\t0\troot\t_\t_\n2\tsabiħa\t_\tADJ\t_\t_\t1\t_\t_\t_\n\n"

@@ -24,7 +24,7 @@ from lib.measure import metrics
 from lib.study import make, plan, records, repeat, resolve, studies
 from lib.train import baselines
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("chain")]  # one costly fixture
+pytestmark = pytest.mark.slow
 STUDY_NOTEBOOKS = sorted((files.ROOT / "notebooks" / "study").glob("*.ipynb"))
 TINY = {step: {"steps": 6, "batch_size": 4} for step in ("pretrain", "adapt", "layers", "hidden")}
 TINY |= {

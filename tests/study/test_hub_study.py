@@ -18,7 +18,7 @@ import yaml
 from lib import facts, files
 from lib.study import plan, publish, records, resolve, steps, studies
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("hub_study")]  # one costly fixture
+pytestmark = pytest.mark.slow
 SMALL = {"steps": 2, "batch_size": 4, "max_length": 16}
 
 
