@@ -5,6 +5,7 @@ Every series has its colour (Okabe and Ito's palette), its marker or hatch, and 
 file has no date, fixed identifiers, and letters drawn as outlines.
 """
 
+import io
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -67,8 +68,8 @@ def legend(figure: Figure, handles: list, columns: int = 0) -> None:
 
 def save(figure: Figure, name: str, folder: Path | None = None) -> Path:
     """File <name>.svg in `folder` (figures/ when not given) that `figure` was written to."""
-    file = Path(folder or files.FIGURES) / f"{name}.svg"
-    file.parent.mkdir(parents=True, exist_ok=True)
+    file, content = Path(folder or files.FIGURES) / f"{name}.svg", io.BytesIO()
     with matplotlib.rc_context(STYLE):
-        figure.savefig(file, format="svg", metadata={"Date": None, "Title": name})
+        figure.savefig(content, format="svg", metadata={"Date": None, "Title": name})
+    files.write_whole(file, content.getvalue())
     return file

@@ -77,15 +77,12 @@ def _elsewhere(folder: Path):
 
 
 def _link(source: Path, target: Path) -> None:
-    """Hard links to the files of `source` at `target`; copies where it is another disk."""
+    """Links at `target` to the files of `source`. To replace one there leaves `source` as it is."""
     for file in [source] if source.is_file() else source.rglob("*"):
         place = target if source.is_file() else target / file.relative_to(source)
         if file.is_file() and not place.exists():
             place.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                place.hardlink_to(file)
-            except OSError:
-                shutil.copy2(file, place)
+            place.symlink_to(file)
 
 
 def _flat(value, name: str = ""):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from lib import facts, files
-from lib.checks import Checked, Count, Seed, Text, check_choice, checked, shown
+from lib.checks import Checked, Count, Name, Seed, Text, check_choice, checked, shown
 from lib.errors import StudyError
 from lib.facts import Source, fact
 from lib.study import steps
@@ -107,7 +107,7 @@ def load(name: str) -> Study:
             f"no study called {shown(name)}; params/studies has {', '.join(known)}: take one of "
             "these or add a file"
         )
-    checked(facts.Name, name, "params/studies")
+    checked(Name, name, "params/studies")
     file = folder / f"{name}.yaml"
     stamps = tuple(path.stat().st_mtime_ns for path in (file, *sorted(files.PARAMS.glob("*.yaml"))))
     roots = tuple(os.environ.get(name) for name in ("STUDY_DATA_ROOT", "STUDY_MODELS_ROOT"))
