@@ -1,6 +1,7 @@
 """`python -m benchmarks`: run every case in a process of its own and write one record.
 
-The record is written anew after every case, so that a kill loses one case.
+Killed and started again on the same commit and machine, it goes on with the next case. The
+published record is replaced when all cases are done.
 """
 
 import json
@@ -49,20 +50,27 @@ def main() -> None:
         return _case(*json.loads(sys.argv[1]))
     from benchmarks import inputs
 
-    threads, kind, began = os.cpu_count(), device.device().type, time.monotonic()
-    file, results = files.RESULTS / "benchmark" / f"{kind}.json", {}
+    threads, kind = os.cpu_count(), device.device().type
+    part = files.runs() / f"benchmark-{kind}.json"
     about = {
         "size": "full",
         "device": _name(kind),
         "threads": threads,
         "inputs": inputs.where_from(),
+        "environment": records.environment(),
     }
+    former = json.loads(part.read_text(encoding="utf-8")) if part.exists() else {}
+    record = former if former.items() >= about.items() else about | {"minutes": 0.0, "results": {}}
+    before, began = record["minutes"], time.monotonic()
     for name, (function, arguments) in plan("full", threads).items():
-        results[name] = _run(function, arguments, threads)
-        minutes = round((time.monotonic() - began) / 60, 1)
-        print(f"{minutes:6.1f} min  {name}: {json.dumps(results[name])[:300]}", flush=True)
-        record = about | {"results": results, "minutes": minutes}
-        files.write_json(file, record | {"environment": records.environment()})
+        if name not in record["results"]:
+            result = record["results"][name] = _run(function, arguments, threads)
+            record["minutes"] = round(before + (time.monotonic() - began) / 60, 1)
+            files.write_json(part, record)
+            print(f"{record['minutes']:6.1f} min  {name}: {json.dumps(result)[:300]}", flush=True)
+    file = files.RESULTS / "benchmark" / f"{kind}.json"
+    files.write_json(file, record)
+    part.unlink()
     print(f"written: {file.name}")
 
 

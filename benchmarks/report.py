@@ -3,13 +3,11 @@
 import json
 from pathlib import Path
 
-import matplotlib
-from matplotlib import pyplot
 from matplotlib.figure import Figure
 
-from lib.report import plots
+from lib.report.style import COLOURS, panels
+from lib.report.words import NOT_RUN
 
-NOT_RUN = "not run"
 NAMES = {"bert": "mBERT", "xlm-roberta": "XLM-R"}
 SIZES = {
     "tokens": "tokens a step",
@@ -17,7 +15,6 @@ SIZES = {
     "hidden_size": "hidden size",
     "num_hidden_layers": "layers of the teacher",
 }
-SVG = {"svg.hashsalt": "lib.plots", "svg.fonttype": "path"}
 TEXTS = {"sentences": "sentences", "full": "texts of 512 tokens"}
 
 
@@ -31,9 +28,10 @@ def read(folder: Path) -> dict:
 
 def machine(record: dict) -> str:
     """One line about where and on what a record was made."""
-    inputs, torch = record["inputs"], record["environment"]["torch"]
+    inputs, made = record["inputs"], record["environment"]
     return (
-        f"{record['device']}, {record['threads']} threads, torch {torch}; text: {inputs['text']}; "
+        f"{record['device']}, {record['threads']} threads, torch {made['torch']}, code of commit "
+        f"{made['commit']}; text: {inputs['text']}; "
         f"mBERT's vocabulary: {inputs['mbert_vocabulary']}; {record['minutes']} minutes"
     )
 
@@ -102,15 +100,12 @@ def growth(record: dict | None) -> Figure | None:
     points = _at((record or {}).get("results", {}), "growth", "points")
     if not points:
         return None
-    look = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
-    with matplotlib.rc_context(SVG | look | {"figure.dpi": 110}):
-        figure, panels = pyplot.subplots(1, 4, figsize=(10, 2.9), sharey=True, layout="constrained")
-        for axes, (axis, name) in zip(panels, SIZES.items(), strict=True):
+    with panels(1, 4, (10, 2.9), sharey=True) as (figure, grid):
+        for axes, (axis, name) in zip(grid[0], SIZES.items(), strict=True):
             _panel(axes, [point for point in points if point["axis"] == axis])
             axes.set_xlabel(name)
-        panels[0].set_ylabel("seconds a step")
-        panels[0].legend(frameon=False)
-        pyplot.close(figure)
+        grid[0, 0].set_ylabel("seconds a step")
+        grid[0, 0].legend(frameon=False)
     return figure
 
 
@@ -121,7 +116,7 @@ def _panel(axes, points: list[dict]) -> None:
     ):
         marker, line, label = style
         seconds = [point[key] for point in points]
-        look = {"marker": marker, "linestyle": line, "color": plots.COLOURS[number]}
+        look = {"marker": marker, "linestyle": line, "color": COLOURS[number]}
         axes.plot(values, seconds, label=label, **look)
     gram = [(point["value"], point["seconds"]) for point in points if point["gram_form"]]
     look = {"markersize": 10, "fillstyle": "none", "color": "black", "label": "Gram form"}
@@ -129,12 +124,6 @@ def _panel(axes, points: list[dict]) -> None:
     axes.set(xscale="log", yscale="log")
     axes.set_xticks(values, [f"{value:,}" for value in values])
     axes.minorticks_off()
-
-
-def save(figure: Figure, file: Path) -> None:
-    """Write the figure as SVG, the same bytes for the same record."""
-    with matplotlib.rc_context(SVG):
-        figure.savefig(file, format="svg", metadata={"Date": None})
 
 
 def _rows(results: dict):

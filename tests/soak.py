@@ -25,47 +25,13 @@ import time
 from pathlib import Path
 
 import yaml
+from toy_study import STUDY
 
 ROOT = Path(__file__).resolve().parent.parent
-MLM = {
-    "steps": 12,
-    "batch_size": 4,
-    "max_length": 16,
-    "learning_rate": 0.003,
-    "precision": "float32",
-}
-TUNE = {"epochs": 2, "batch_size": 8, "learning_rate": 0.003, "max_length": 16}
-TOY = {
-    "title": "a toy",
-    "source": "sample",
-    "corpus": {"train": 60, "dev": 20, "test": 20},
+TOY = STUDY | {
     "pairs": [{"teacher": "toy-bert", "languages": ["mlt"]}],
     "seeds": {"chain": 1, "tasks": [1]},
-    "tasks": ["tc", "pos"],
     "score": ["vocabulary"],
-    "steps": {
-        "pretrain": MLM,
-        "adapt": MLM,
-        "layers": MLM | {"num_hidden_layers": 2, "layer_choice": "last_k"},
-        "ffn": {
-            "intermediate_size": 64,
-            "sentences": 20,
-            "batch_size": 8,
-            "max_length": 16,
-            "part": "train",
-        },
-        "hidden": MLM | {"hidden_size": 48, "hidden_start": "truncation"},
-        "vocabulary": {"kept_tokens": 300, "counting": "documents"},
-    },
-    "finetune": {
-        "method": "adapter",
-        "reduction_factor": 4,
-        "adapter_input": "ffn",
-        "train_limit": 24,
-        "precision": "float32",
-        "sequence": TUNE,
-        "token": TUNE,
-    },
 }
 
 

@@ -1,6 +1,7 @@
 """The benchmark at toy size: each case runs, and its peer gives the same results."""
 
 import json
+import sys
 
 import papermill
 import pytest
@@ -69,6 +70,30 @@ def test_a_case_that_fails_says_why():
         "KeyError"
         in benchmark._run("equality", {"family": "xlm-roberta", "size": "none"}, 1)["failed"]
     )
+
+
+def test_a_killed_benchmark_goes_on_and_replaces_the_record_at_the_end(data, tmp_path, monkeypatch):
+    began = []
+
+    def run(function, arguments, threads):
+        began.append(function)
+        if began == ["one", "two"]:
+            raise KeyboardInterrupt
+        return {"seconds": 1}
+
+    monkeypatch.setattr(files, "RESULTS", tmp_path)
+    monkeypatch.setattr(sys, "argv", ["benchmarks"])
+    monkeypatch.setattr(benchmark, "_run", run)
+    monkeypatch.setattr(benchmark, "plan", lambda *_: {"a": ("one", {}), "b": ("two", {})})
+    published = tmp_path / "benchmark" / "cpu.json"
+    with pytest.raises(KeyboardInterrupt):
+        benchmark.main()
+    assert not published.exists()
+    benchmark.main()
+    assert began == ["one", "two", "two"]
+    assert json.loads(published.read_text())["results"].keys() == {"a", "b"}
+    benchmark.main()
+    assert began[3:] == ["one", "two"]
 
 
 def test_every_case_of_the_plan_exists():

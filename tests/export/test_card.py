@@ -4,6 +4,7 @@ import re
 
 import pytest
 import yaml
+from page_tables import rows_of
 
 from lib.export import card
 
@@ -24,18 +25,6 @@ def header(card):
     return yaml.safe_load(re.match(r"---\n(.*?)\n---\n", card, re.DOTALL)[1])
 
 
-def table(card, first):
-    """The rows of the table whose head begins with `first`, as lists of cells."""
-    lines = card.split("\n")
-    begin = next(number for number, line in enumerate(lines) if line.startswith(f"| {first} |"))
-    rows = []
-    for line in lines[begin + 2 :]:
-        if not line.startswith("|"):
-            return rows
-        rows.append([cell.strip() for cell in line.strip("|").split("|")])
-    return rows
-
-
 def scored(task, seed, score, method="adapter"):
     settings = {"finetune": {"method": method, "reduction_factor": 4}}
     scores = {"macro_f1": score}
@@ -50,7 +39,7 @@ def test_a_card_says_what_was_done(language, name):
     assert header(text)["pipeline_tag"] == "fill-mask"
     assert "`T.F64.2`: 19,704 parameters, 50.7 % fewer than the teacher's 40,000." in text
     assert f"\n# {name}: narrower FFN\n" in text and text.count("\n# ") == 1
-    assert table(text, "step") == [
+    assert rows_of(text, "step") == [
         ["teacher", "`T.1`", "steps 900"],
         ["narrower FFN", "`T.F64.2`", "part train, sentences 20"],
     ]
@@ -61,7 +50,7 @@ def test_a_card_says_what_was_done(language, name):
 
 def test_scores_of_tasks_are_a_table_in_order():
     records = [scored("tc", 2, 0.5), scored("pos", 1, 0.25), scored("tc", 10, 1.0, "full")]
-    assert table(card.text(RECORD, STEPS, records), "task") == [
+    assert rows_of(card.text(RECORD, STEPS, records), "task") == [
         ["pos", "mlt", "1", "adapter, factor 4", "macro_f1 0.2500"],
         ["tc", "mlt", "2", "adapter, factor 4", "macro_f1 0.5000"],
         ["tc", "mlt", "10", "all weights", "macro_f1 1.0000"],

@@ -4,6 +4,7 @@ import threading
 
 import pytest
 import toys
+from page_tables import rows_of
 
 from lib.export import card
 from lib.model import encoder
@@ -27,18 +28,6 @@ def finish(run, scores=None, model=None, **parts):
 
 def card_of(run) -> str:
     return (run.folder / "README.md").read_text(encoding="utf-8")
-
-
-def scores_in(text: str) -> list[list[str]]:
-    """The rows of a card's table of task scores."""
-    lines = text.split("\n")
-    begin = next(number for number, line in enumerate(lines) if line.startswith("| task |"))
-    rows = []
-    for line in lines[begin + 2 :]:
-        if not line.startswith("|"):
-            return rows
-        rows.append([cell.strip() for cell in line.strip("|").split("|")])
-    return rows
 
 
 def test_a_finished_model_has_its_card_and_its_record(runs):
@@ -75,7 +64,7 @@ def test_scores_of_tasks_are_added_and_only_those_of_the_model(runs):
         assert record["model"] == records.read(runs[1])["model"] and record == records.read(run)
     full = scoring(runs[1], "mlt", "tc", 3, {"finetune": {"method": "full"}})
     notebook.finish_scoring(full, {"macro_f1": 1.0}, SAMPLE)
-    assert scores_in(card_of(runs[1])) == [
+    assert rows_of(card_of(runs[1]), "task") == [
         ["pos", "mlt", "1", "adapter, factor 4", "macro_f1 0.2500"],
         ["tc", "mlt", "1", "adapter, factor 4", "macro_f1 0.8125"],
         ["tc", "mlt", "2", "adapter, factor 4", "macro_f1 0.5000"],
