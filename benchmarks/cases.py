@@ -9,7 +9,7 @@ import torch
 
 from benchmarks import inputs, measuring, peer
 from lib.measure import mlm, perplexity
-from lib.model import device, encoder, ffn, vocabulary
+from lib.model import device, encoder, ffn, mlm_head, vocabulary
 from lib.train import distillation, losses
 
 REPEATS = 3
@@ -36,10 +36,10 @@ def equality(family: str, size: str) -> dict:
         for name, value in wanted.items():
             where = torch.ones_like(real) if name == "all positions" else real
             given = [
-                encoder.transform(model, encoder.hidden_states(model, batch)[where])
+                mlm_head.transform(model, encoder.hidden_states(model, batch)[where])
                 for model in (small, whole)
             ]
-            readouts = encoder.readout(small), encoder.readout(whole)
+            readouts = mlm_head.readout(small), mlm_head.readout(whole)
             result[name] = [
                 value,
                 *(

@@ -4,7 +4,7 @@ import torch
 from transformers import AutoConfig
 
 from benchmarks import cases, measuring
-from lib.model import axes, device, encoder
+from lib.model import axes, device, encoder, mlm_head
 from lib.train import losses
 
 
@@ -65,19 +65,19 @@ def _step(sizes: dict, direct: bool):
     device.choose_attention(student, "auto", 64)
     ids = torch.randint(5, sizes["vocab_size"], (sizes["tokens"] // 32, 32), device=teacher.device)
     batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
-    weight = encoder.readout(teacher)[0]
+    weight = mlm_head.readout(teacher)[0]
     form, gram = losses.logit_mse_direct, ()
     if not direct:
         form, gram = losses.logit_mse, (weight.T @ weight,)
 
     def states(model):
-        return encoder.transform(model, encoder.hidden_states(model, batch)).flatten(0, 1)
+        return mlm_head.transform(model, encoder.hidden_states(model, batch)).flatten(0, 1)
 
     def step():
         with device.autocast(config):
             with torch.inference_mode():
                 taught = states(teacher)
-            readouts = encoder.readout(student), encoder.readout(teacher)
+            readouts = mlm_head.readout(student), mlm_head.readout(teacher)
             loss = form(states(student), taught, *readouts, *gram)
         loss.backward()
         student.zero_grad()

@@ -62,13 +62,19 @@ def _name(text: Any) -> str:
 
 def _below(text: str) -> str:
     if not re.fullmatch(rf"{_NAME}(/{_NAME})*", text):
-        raise wrong(f"{shown(text)} is not a folder below the study's models_root; name one")
+        raise wrong(f"{shown(text)} is not a path below a folder; write it as name/name")
     return text
 
 
 def _repository(text: str) -> str:
     if not re.fullmatch(rf"{_NAME}(/{_NAME})?", text):
         raise wrong(f"{shown(text)} is not an id of the hub; write owner/name")
+    return text
+
+
+def _sha256(text: str) -> str:
+    if not re.fullmatch(r"[0-9a-f]{64}", text):
+        raise wrong(f"{shown(text)} is no sha256; write its 64 digits, 0 to 9 and a to f")
     return text
 
 
@@ -86,6 +92,7 @@ def within(kind: type, allowed: Callable[[Any], bool], hint: str):
 Text = Annotated[str, AfterValidator(_printable)]
 Below = Annotated[Text, AfterValidator(_below)]
 Repository = Annotated[Text, AfterValidator(_repository)]
+Sha256 = Annotated[Text, AfterValidator(_sha256)]
 Name = Annotated[Any, AfterValidator(_name)]
 Count = within(int, lambda number: 0 <= number < 1e12, _OR_MORE)
 Positive = within(int, lambda number: 0 < number < 1e12, _ABOVE)
@@ -121,17 +128,19 @@ def checked(kind, value, where: str):
         return _adapter(kind).validate_python(value, strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        place = [where, *_keys(value, first["loc"])]
+        place = [where, *_keys(value, first["loc"], first["input"])]
         if first["type"] == "union_tag_invalid":
             place.append(first["ctx"]["discriminator"].strip("'"))
         raise StudyError(f"{': '.join(place)}: {_said(first)}") from None
 
 
-def _keys(value, way) -> list[str]:
+def _keys(value, way, wrong_part) -> list[str]:
     """The keys of mappings in the place of an error, without positions in lists and type names."""
     keys = []
-    for part in way:
+    for number, part in enumerate(way, 1):
         if isinstance(value, dict) and part in value:
+            if value is wrong_part or (number < len(way) and isinstance(value[part], str)):
+                continue  # the name of a type, which is a key here too
             keys.append(str(part))
         elif not (isinstance(value, list) and isinstance(part, int)):
             continue

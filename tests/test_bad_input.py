@@ -620,6 +620,16 @@ def test_no_steps_are_no_training():
 
 
 HUB = {"make": "hub", "repository": "a/b", "revision": None, "licence": "MIT"}
+PACKAGE = {
+    "make": "package",
+    "package": "a",
+    "version": "1.0",
+    "platform": "any",
+    "python": "3.12",
+    "file": "a/b.bin",
+    "sha256": "0" * 64,
+    "licence": "MIT",
+}
 # File of params/, key, entry -> words of the refusal. Without a key, the entry is the whole file.
 FACTS = {
     "a language that is a path": (
@@ -711,13 +721,13 @@ FACTS = {
         "models",
         "x",
         {"make": "copy"},
-        "x: make: 'copy' is none of new, local, hub",
+        "x: make: 'copy' is none of new, local, hub, package",
     ),
     "a teacher made of no word": (
         "models",
         "x",
         {"make": []},
-        "x: make: [] is none of new, local, hub; take one of these",
+        "x: make: [] is none of new, local, hub, package; take one of these",
     ),
     "a teacher without a folder": (
         "models",
@@ -729,25 +739,25 @@ FACTS = {
         "models",
         "x",
         {"make": "local", "folder": "../x"},
-        "x: folder: '../x' is not a folder below the study's models_root; name one",
+        "x: folder: '../x' is not a path below a folder; write it as name/name",
     ),
     "a folder above, later": (
         "models",
         "x",
         {"make": "local", "folder": "a/../../x"},
-        "'a/../../x' is not a folder below",
+        "'a/../../x' is not a path below",
     ),
     "an absolute folder": (
         "models",
         "x",
         {"make": "local", "folder": "/etc"},
-        "'/etc' is not a folder below the study's models_root; name one",
+        "'/etc' is not a path below a folder; write it as name/name",
     ),
     "a folder of home": (
         "models",
         "x",
         {"make": "local", "folder": "~/x"},
-        "'~/x' is not a folder below",
+        "'~/x' is not a path below",
     ),
     "a repository above": (
         "models",
@@ -790,6 +800,48 @@ FACTS = {
         "x",
         {"make": "local", "foldr": "x"},
         "x: unknown key 'foldr'; it takes adapted, folder, hidd",
+    ),
+    "a package without a checksum": (
+        "models",
+        "x",
+        {key: value for key, value in PACKAGE.items() if key != "sha256"},
+        "models.yaml: x: sha256 is missing; add it",
+    ),
+    "a package of another checksum": (
+        "models",
+        "x",
+        PACKAGE | {"sha256": "md5:0"},
+        "x: sha256: 'md5:0' is no sha256; write its 64 digits, 0 to 9 and a to f",
+    ),
+    "a checksum in capitals": (
+        "models",
+        "x",
+        PACKAGE | {"sha256": "F" * 64},
+        "is no sha256; write its 64 digits",
+    ),
+    "a package's absolute file": (
+        "models",
+        "x",
+        PACKAGE | {"file": "/etc/passwd"},
+        "x: file: '/etc/passwd' is not a f",
+    ),
+    "a package's file above": (
+        "models",
+        "x",
+        PACKAGE | {"file": "a/../../x"},
+        "x: file: 'a/../../x' is not a f",
+    ),
+    "a package that is an option": (
+        "models",
+        "x",
+        PACKAGE | {"package": "--index-url"},
+        "x: package: '--index-url' cannot be a name",
+    ),
+    "a version that is a path": (
+        "models",
+        "x",
+        PACKAGE | {"version": "1/../../x"},
+        "x: version: '1/../../x' cannot be a name",
     ),
     "narrowed to nothing": (
         "models",

@@ -75,6 +75,10 @@ STUDY = {
         "token": _TUNE | {"epochs": 3},
     },
 }
+PLAIN = STUDY | {  # trims the vocabulary first and adapts nothing, but a variant may
+    "order": ["pretrain", "vocabulary", "layers", "ffn", "hidden"],
+    "score": ["vocabulary", "hidden"],
+}
 _moments = itertools.count(10**9)
 
 

@@ -4,8 +4,8 @@ import random
 from functools import cache
 
 import torch
+import toy_study
 from toy_study import (  # noqa: F401 (tests take them from here)
-    DISTIL,
     SETTINGS,
     STUDY,
     changed,
@@ -17,6 +17,7 @@ from transformers import AutoConfig
 
 from lib.data import batches
 from lib.model import encoder
+from lib.study import steps
 from lib.train import tokenizers
 
 FAMILIES = ("bert", "xlm-roberta")
@@ -30,6 +31,7 @@ SIZES = {
     "hidden_dropout_prob": 0.0,
     "attention_probs_dropout_prob": 0.0,
 }
+DISTIL = toy_study.DISTIL | steps.LATER["layers"]  # all settings, as a run has them
 torch.set_num_threads(1)  # so small a matrix is slower on two
 _PHRASES = (
     "il-qattus jorqod",

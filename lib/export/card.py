@@ -5,13 +5,15 @@ from lib import facts
 _HEADER = """---
 language: {code}
 library_name: transformers
-pipeline_tag: fill-mask
-tags: [masked-lm, compression, distillation]
+pipeline_tag: {pipeline}
+tags: [compression, distillation]
 ---
 # {name}: {label}
 
 `{id}`: {parameters:,} parameters, {percent:.1f} % fewer than the teacher's \
-{teacher_parameters:,}. Load it with `AutoModelForMaskedLM` and `AutoTokenizer`."""
+{teacher_parameters:,}. Load it with `{auto_class}` and `AutoTokenizer`."""
+_WITH_HEAD = {"pipeline": "fill-mask", "auto_class": "AutoModelForMaskedLM"}
+_WITHOUT = {"pipeline": "feature-extraction", "auto_class": "AutoModel"}
 
 _END = """The MLM loss is in nats per masked token; it cannot be compared between vocabularies.
 The licence of the model depends on the text it was trained on and on its teacher.
@@ -27,6 +29,7 @@ def text(record: dict, steps: list[dict], task_records: list[dict] = ()) -> str:
     code, model = record["language"], record["model"]
     names = {"name": facts.fact("languages", code)["name"] if code else "multilingual"}
     names |= {"code": code or "multilingual", "label": steps[-1]["label"], "id": record["id"]}
+    names |= _WITH_HEAD if model.get("mlm_head", True) else _WITHOUT
     head = _HEADER.format_map(model | names | {"percent": 100 * model["compression_rate"]})
     chain = [(step["label"], f"`{step['id']}`", _pairs(step["settings"])) for step in steps]
     parts = [

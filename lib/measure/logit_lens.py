@@ -11,7 +11,7 @@ import torch
 
 from lib.errors import StudyError
 from lib.measure import masking
-from lib.model import encoder
+from lib.model import encoder, mlm_head
 from lib.model.device import evaluating
 
 
@@ -20,7 +20,7 @@ def layer_logits(model, batch: dict, position: torch.Tensor) -> torch.Tensor:
 
     `batch` holds input_ids and attention_mask, both (B, T). The last layer's are the model's own.
     """
-    return encoder.logits(model, _streams(model, batch, position))
+    return mlm_head.logits(model, _streams(model, batch, position))
 
 
 def lens(model, tokenizer, sentence: str, position: int, top: int = 5) -> dict:
@@ -91,10 +91,6 @@ def curve(model, tokenizer, sentences: list[str], max_length: int = 0) -> dict:
 
 def _streams(model, batch: dict, position: torch.Tensor) -> torch.Tensor:
     """Hidden states (L + 1, B, H) of every layer at one position of each row."""
-    states = model.base_model(
-        input_ids=batch["input_ids"],
-        attention_mask=batch["attention_mask"],
-        output_hidden_states=True,
-    ).hidden_states
+    states = encoder.all_hidden_states(model, batch)
     rows = torch.arange(len(position), device=position.device)
     return torch.stack([state[rows, position] for state in states])

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 
 from lib.errors import StudyError
-from lib.model import encoder
+from lib.model import mlm_head
 from lib.model.sizes import max_tokens
 
 TOKENS = 8192  # B * T of one batch, at most (one row, where a sentence is longer)
@@ -87,7 +87,7 @@ def judge(model, hidden: torch.Tensor, gold: torch.Tensor) -> tuple[torch.Tensor
     size = max(1, READOUT // model.config.vocab_size)
     parts = []
     for states, ids in zip(hidden.split(size), gold.split(size), strict=True):
-        logits = encoder.logits(model, states).float()
+        logits = mlm_head.logits(model, states).float()
         true = logits.gather(1, ids[:, None])
         nats = (true - logits.logsumexp(1, keepdim=True)).squeeze(1)
         parts.append((nats, (logits > true).sum(1) + 1))

@@ -6,7 +6,7 @@ from torch import nn
 
 from lib.data.batches import encode, masked_batches
 from lib.errors import StudyError
-from lib.model import encoder
+from lib.model import encoder, mlm_head
 from lib.model.device import at_work, autocast, evaluating
 from lib.model.sizes import max_tokens
 
@@ -20,10 +20,10 @@ def mlm_loss(model, batch: dict, hidden: torch.Tensor | None = None) -> torch.Te
     chosen = batch["labels"] != -100
     if not chosen.any():
         return hidden.sum() * 0
-    weight, bias = encoder.readout(model)
+    weight, bias = mlm_head.readout(model)
     if hidden.is_cuda:
         weight, bias = padded(weight, bias)
-    logits = nn.functional.linear(encoder.transform(model, hidden[chosen]), weight, bias)
+    logits = nn.functional.linear(mlm_head.transform(model, hidden[chosen]), weight, bias)
     return nn.functional.cross_entropy(logits.float(), batch["labels"][chosen])
 
 
@@ -63,7 +63,7 @@ def score_mlm(model, batches: list[dict], precision: str = "auto") -> dict:
             gold = batch["labels"][chosen]
             with autocast(model.config, precision):
                 hidden = encoder.hidden_states(model, batch)[chosen]
-                logits = encoder.logits(model, hidden).float()
+                logits = mlm_head.logits(model, hidden).float()
             total += nn.functional.cross_entropy(logits, gold, reduction="sum").item()
             right, count = right + (logits.argmax(-1) == gold).sum().item(), count + len(gold)
     if not count:

@@ -4,13 +4,12 @@ import re
 from pathlib import Path
 
 import torch
-from torch import nn
-from transformers import AutoConfig, AutoModelForMaskedLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForMaskedLM
 
 from lib import files
 from lib.errors import StudyError
 from lib.model import loading
-from lib.model.families import family
+from lib.model.families import family, has_head
 from lib.model.sizes import max_tokens
 
 # Parts of published checkpoints for which a masked language model has no place.
@@ -33,39 +32,60 @@ def load(
 ):
     """(model, tokenizer) of a folder or a hub id: a masked language model in float32 on the CPU.
 
-    Reads safetensors only and runs no remote code. Raises StudyError for other architectures, for
-    files that are absent or broken or that ask for code or pickled weights, and for tensors that
-    are missing, left over, of a wrong shape or not finite.
+    An encoder that was published without an MLM head is loaded `without_head`, from a folder of
+    sentence-transformers too. Reads safetensors only and runs no remote code. Raises StudyError
+    for other architectures, for files that are absent or broken or that ask for code or pickled
+    weights, and for tensors that are missing, left over, of a wrong shape or not finite.
     """
-    loading.check_code(source, revision)
-    loading.check_weights(source, revision)
-    if tokenizer_source:
-        loading.check_code(tokenizer_source, tokenizer_revision)
-    config = loading.read(AutoConfig, source, revision=revision)
+    where = loading.place(source, revision)
+    loading.check_weights(source, where)
+    config = loading.read(AutoConfig, source, **where)
     family(config)
+    if tokenizer_source:
+        other = loading.place(tokenizer_source, tokenizer_revision)
+        tokenizer = loading.tokenizer(tokenizer_source, other)
+    else:
+        tokenizer = loading.tokenizer(source, where)
+    if config.pad_token_id is None or not family(config).position_offset:
+        config.pad_token_id = tokenizer.pad_token_id  # nothing hangs on the published id
+    loading.check_tokenizer(tokenizer, config, tokenizer_source or source)
     model, report = loading.read(
         AutoModelForMaskedLM,
         source,
-        revision=revision,
+        config=config,
         dtype=torch.float32,
         use_safetensors=True,
         output_loading_info=True,
         ignore_mismatched_sizes=True,
+        **where,
     )
     _check_tensors(model, report, source)
-    source, revision = tokenizer_source or source, tokenizer_revision or revision
-    tokenizer = loading.read(AutoTokenizer, source, revision=revision)
-    loading.check_tokenizer(tokenizer, model.config, source)
     tokenizer.model_max_length = min(tokenizer.model_max_length, max_tokens(config))
     return model.eval(), tokenizer
 
 
+@torch.no_grad()
+def without_head(model):
+    """The model itself, marked as one without an MLM head; the place of the head holds zeros."""
+    tied = model.get_input_embeddings().weight
+    for parameter in model.get_submodule(family(model.config).head).parameters():
+        if parameter is not tied:
+            parameter.zero_()
+    model.config.architectures = [type(model.base_model).__name__]
+    return model
+
+
 def save(model, tokenizer, folder: Path, card: str) -> None:
-    """Write model, tokenizer and model card to `folder`, whole or not at all."""
+    """Write model, tokenizer and model card to `folder`, whole or not at all.
+
+    An encoder without MLM head is written as one. Raises StudyError if the written tokenizer, read
+    again, gives other ids.
+    """
     with files.whole_folder(folder) as part, loading.quiet():
-        model.save_pretrained(part)
+        (model if has_head(model.config) else model.base_model).save_pretrained(part)
         tokenizer.save_pretrained(part)
         (part / "README.md").write_text(card, encoding="utf-8")
+        _check_saved(tokenizer, part)
 
 
 def hidden_states(model, batch: dict) -> torch.Tensor:
@@ -75,37 +95,50 @@ def hidden_states(model, batch: dict) -> torch.Tensor:
     ).last_hidden_state
 
 
-def transform(model, hidden: torch.Tensor) -> torch.Tensor:
-    """The head's transform of hidden states, (..., H) -> (..., H), which the readout follows."""
-    names = family(model.config)
-    head = model.get_submodule(names.head)
-    for name in names.transform:
-        hidden = nn.functional.gelu(hidden) if name == "gelu" else getattr(head, name)(hidden)
-    return hidden
-
-
-def readout(model) -> tuple[torch.Tensor, torch.Tensor]:
-    """(weight (V, H), bias (V,)) of the head: logits = transform(hidden) @ weight.T + bias."""
-    decoder = model.get_submodule(family(model.config).head).decoder
-    return decoder.weight, decoder.bias
-
-
-def logits(model, hidden: torch.Tensor) -> torch.Tensor:
-    """Vocabulary logits (..., V) of hidden states (..., H)."""
-    return nn.functional.linear(transform(model, hidden), *readout(model))
+def all_hidden_states(model, batch: dict) -> tuple[torch.Tensor, ...]:
+    """Output of the embeddings and of each layer, L + 1 tensors (B, T, H)."""
+    return model.base_model(
+        input_ids=batch["input_ids"],
+        attention_mask=batch["attention_mask"],
+        output_hidden_states=True,
+    ).hidden_states
 
 
 def _check_tensors(model, report: dict, source) -> None:
-    """StudyError unless the file held exactly the model's tensors, all finite."""
-    for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
-        names = sorted(name for name in map(str, report[kind]) if not _SPARE.search(name))
+    """StudyError unless the file held exactly the model's tensors, all finite, but for its head."""
+    found = {
+        kind: {name for name in map(str, report[kind]) if not _SPARE.search(name)}
+        for kind in ("missing_keys", "unexpected_keys", "mismatched_keys")
+    }
+    head = family(model.config).head
+    absent = {f"{head}.{name}" for name in model.get_submodule(head).state_dict()}
+    if found["missing_keys"] and absent - found["missing_keys"] <= {f"{head}.decoder.weight"}:
+        found["missing_keys"] -= absent
+        without_head(model)
+    else:
+        model.config.architectures = [type(model).__name__]
+    for kind, names in found.items():
         if names:
             raise StudyError(
-                f"{source}: {kind.replace('_', ' ')} in the weights: {', '.join(names[:5])}; the "
-                "files do not fit the configuration: fetch or make the model again"
+                f"{source}: {kind.replace('_', ' ')} in the weights: "
+                f"{', '.join(sorted(names)[:5])}; the files do not fit the configuration: fetch or "
+                "make the model again"
             )
     for name, tensor in model.named_parameters():
         if not torch.isfinite(tensor).all():
             raise StudyError(
                 f"{source}: {name} holds values that are not finite; fetch or make the model again"
+            )
+
+
+def _check_saved(tokenizer, folder: Path) -> None:
+    """StudyError if the tokenizer of a folder gives other ids than the one that was saved."""
+    tokens = tokenizer.convert_ids_to_tokens(range(0, len(tokenizer), len(tokenizer) // 500 + 1))
+    texts = [" ".join(tokens).replace("\u2581", " "), "12 km²,  ﬁne:\u00a0½ Ｈaġa waħda."]
+    again = loading.tokenizer(folder, {})
+    for text in texts:
+        if again(text)["input_ids"] != tokenizer(text)["input_ids"]:
+            raise StudyError(
+                f"the tokenizer ({type(tokenizer).__name__}) gives other ids when it is saved and "
+                f"read again ({type(again).__name__}); choose another teacher"
             )

@@ -27,3 +27,8 @@ def family(config) -> Family:
             f"can ({', '.join(FAMILIES)}): choose such a teacher"
         )
     return FAMILIES[config.model_type]
+
+
+def has_head(config) -> bool:
+    """Whether the model has a trained MLM head: encoders are published without one too."""
+    return not any(name.endswith("Model") for name in config.architectures or ())

@@ -6,7 +6,7 @@ No training follows (paper, step 2).
 import torch
 
 from lib.errors import StudyError
-from lib.model import axes
+from lib.model import axes, encoder
 
 
 def importance(model, batches, loss) -> torch.Tensor:
@@ -32,6 +32,33 @@ def importance(model, batches, loss) -> torch.Tensor:
             "the gradients of the MLM loss are not finite; the model is broken: make it again"
         )
     return total.cpu()
+
+
+@torch.no_grad()
+def output_change(model, batches) -> torch.Tensor:
+    """neuron_importance (L, F) without a loss: the mean square of what the output of a layer's
+    feed-forward network loses at a real position when the neuron is removed.
+
+    It is the mean square of the neuron's activation times the squared length of its column in the
+    output matrix. Unlike a gradient, it sees neurons that are so strong that the next LayerNorm
+    makes small changes of them invisible. Not in the paper.
+    """
+    dense = [layer.output.dense for layer in model.base_model.encoder.layer]
+    squares, count, seen = [torch.zeros(layer.in_features) for layer in dense], 0, {}
+    hooks = [
+        layer.register_forward_pre_hook(lambda _, given, at=at: seen.update({at: given[0]}))
+        for at, layer in enumerate(dense)
+    ]
+    for batch in batches:
+        where = batch["attention_mask"].bool()
+        encoder.hidden_states(model, {name: batch[name].to(model.device) for name in batch})
+        count += int(where.sum())
+        for at, activations in seen.items():
+            squares[at] += activations.cpu()[where].square().sum(0)
+    for hook in hooks:
+        hook.remove()
+    lengths = [layer.weight.square().sum(0).cpu() for layer in dense]
+    return torch.stack([s / count * length for s, length in zip(squares, lengths, strict=True)])
 
 
 def most_important(neuron_importance: torch.Tensor, intermediate_size: int) -> torch.Tensor:

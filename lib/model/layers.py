@@ -8,7 +8,8 @@ def choose(count: int, kept: int, layer_choice: str) -> list[int]:
     """Numbers of the `kept` layers of `count`, ascending.
 
     last_k: the last. first_k: the first. first_last_k: half from each end, the odd one from the
-    front. stride: every count/kept-th from 0. random: as first_k, for `cut` replaces their weights.
+    front. stride: every count/kept-th from 0. stride_last: the same, ending at the last. random: as
+    first_k, for `cut` replaces their weights.
     Raises StudyError if more layers are asked for than exist.
     """
     if not 1 <= kept <= count:
@@ -21,6 +22,7 @@ def choose(count: int, kept: int, layer_choice: str) -> list[int]:
         "first_k": range(kept),
         "random": range(kept),
         "stride": (number * count // kept for number in range(kept)),
+        "stride_last": ((number + 1) * count // kept - 1 for number in range(kept)),
         "first_last_k": (*range(front), *range(count - (kept - front), count)),
     }
     if layer_choice not in choices:

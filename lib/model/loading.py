@@ -9,7 +9,7 @@ import json
 import re
 from pathlib import Path
 
-from transformers import PreTrainedConfig
+from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerFast
 from transformers.models.auto.tokenization_auto import get_tokenizer_config
 from transformers.utils import cached_file, logging
 
@@ -42,27 +42,39 @@ def read(auto_class, source: str | Path, **options):
         )
 
 
-def check_code(source: str | Path, revision: str | None) -> None:
-    """StudyError if a JSON file of the model asks for code, a kernel or other weights."""
-    config = _attempt(source, lambda: PreTrainedConfig.get_config_dict(source, revision=revision))
-    tokenizer = _attempt(source, lambda: get_tokenizer_config(source, revision=revision))
-    for name, content in {"config.json": config[0], "tokenizer_config.json": tokenizer}.items():
+def place(source: str | Path, revision: str | None = None) -> dict:
+    """The options that say where a model's files are: its revision, and the subfolder of the
+    encoder in a folder of sentence-transformers.
+
+    Raises StudyError if a JSON file of the model asks for code, a kernel or other weights.
+    """
+    where = {"revision": revision}
+    modules = _json(source, "modules.json", where)
+    if modules:
+        inside = _attempt(source, lambda: modules[0]["path"])
+        if not isinstance(inside, str) or not re.fullmatch(r"[\w-]*", inside):
+            raise StudyError(f"{source}: modules.json names the folder {inside!r}; correct it")
+        where |= {"subfolder": inside}
+    config = _attempt(source, lambda: PreTrainedConfig.get_config_dict(source, **where)[0])
+    of_tokenizer = _attempt(source, lambda: get_tokenizer_config(source, **where))
+    for name, content in {"config.json": config, "tokenizer_config.json": of_tokenizer}.items():
         if "auto_map" in content:
             raise StudyError(
                 f"{source}: {name} asks for code of its own (auto_map), which is never run; choose "
                 "a model that plain transformers loads"
             )
-    for key, value in config[0].items():
+    for key, value in config.items():
         if key == "transformers_weights" or ("attn_implementation" in key and "/" in str(value)):
             raise StudyError(
                 f"{source}: config.json asks for {key} {value!r}, which is not followed; take the "
                 "line out"
             )
+    return where
 
 
-def check_weights(source: str | Path, revision: str | None) -> None:
+def check_weights(source: str | Path, where: dict) -> None:
     """StudyError if the model is an adapter or has weights in anything but safetensors."""
-    folder = Path(source)
+    folder = Path(source) / where.get("subfolder", "")
     if (folder / "adapter_config.json").is_file():
         raise StudyError(
             f"{source}: holds an adapter (adapter_config.json); merge it into its model and save "
@@ -75,12 +87,28 @@ def check_weights(source: str | Path, revision: str | None) -> None:
             f"{source}: has weights only as pickle ({pickles[0]}), which can run code and is never "
             "opened; save the model as safetensors"
         )
-    for part in _attempt(source, lambda: _index(source, revision)):
+    index = _json(source, "model.safetensors.index.json", where) or {"weight_map": {}}
+    for part in _attempt(source, lambda: set(index["weight_map"].values())):
         if not re.fullmatch(r"[\w.-]+\.safetensors", str(part)):
             raise StudyError(
                 f"{source}: model.safetensors.index.json names {part!r}, which is no safetensors "
                 "file beside it; fetch or make the model again"
             )
+
+
+def tokenizer(source: str | Path, where: dict):
+    """The tokenizer of a model as its tokenizer.json says.
+
+    Where no class is named, the library makes a WordPiece tokenizer for every model of the BERT
+    type, even of Unigram tokens. And the class of XLM-R drops most normalizers.
+    """
+    result, content = read(AutoTokenizer, source, **where), _json(source, "tokenizer.json", where)
+    backend = getattr(result, "backend_tokenizer", None)
+    if content and backend:
+        other = type(backend.model).__name__ != content["model"]["type"]
+        if other or (content.get("normalizer") and backend.normalizer is None):
+            return read(PreTrainedTokenizerFast, source, **where)
+    return result
 
 
 def check_tokenizer(tokenizer, config, source: str | Path = "the tokenizer") -> None:
@@ -114,18 +142,12 @@ def check_tokenizer(tokenizer, config, source: str | Path = "the tokenizer") -> 
         )
 
 
-def _index(source, revision) -> set:
-    """Files that hold the weights, as the index names them; none where there is no index."""
-    index = cached_file(
-        source,
-        "model.safetensors.index.json",
-        revision=revision,
-        _raise_exceptions_for_missing_entries=False,
-        _raise_exceptions_for_connection_errors=False,
-    )
-    if not index:
-        return set()
-    return set(json.loads(Path(index).read_text(encoding="utf-8"))["weight_map"].values())
+def _json(source, name: str, where: dict):
+    """The content of a JSON file of the model; None if it has no such file."""
+    kinds = ("missing_entries", "connection_errors", "gated_repo")
+    lenient = {f"_raise_exceptions_for_{kind}": False for kind in kinds}
+    file = _attempt(source, lambda: cached_file(source, name, **where, **lenient))
+    return file and _attempt(source, lambda: json.loads(Path(file).read_text(encoding="utf-8")))
 
 
 def _attempt(source, call):

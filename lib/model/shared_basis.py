@@ -7,7 +7,7 @@ it, so their scales and shifts are fitted anew. This start is ours, not the pape
 import torch
 from torch import nn
 
-from lib.model import axes, encoder
+from lib.model import axes, encoder, mlm_head
 
 
 @torch.no_grad()
@@ -82,7 +82,7 @@ def _seen(small, norm, whole, target, batch: dict) -> tuple[torch.Tensor, torch.
         norm.register_forward_hook(lambda *call: seen.append(call[1][0])),
     ]
     for model in (whole, small):
-        encoder.transform(model, encoder.hidden_states(model, batch))
+        mlm_head.transform(model, encoder.hidden_states(model, batch))
     for hook in hooks:
         hook.remove()
     leaving, entering = (states[batch["attention_mask"].bool()] for states in seen)

@@ -1,11 +1,11 @@
 """Sizes that follow from a configuration alone. Loads no torch."""
 
 from lib.errors import StudyError
-from lib.model.families import family
+from lib.model.families import family, has_head
 
 
 def count_parameters(config) -> int:
-    """Number of parameters of the masked language model with this configuration.
+    """Number of parameters of the model with this configuration, with its MLM head if it has one.
 
     The embedding matrix, which is also the output matrix, counts once. No weights are needed.
     """
@@ -13,8 +13,13 @@ def count_parameters(config) -> int:
     h, f, v = config.hidden_size, config.intermediate_size, config.vocab_size
     embeddings = (v + config.max_position_embeddings + config.type_vocab_size) * h + 2 * h
     layer = 4 * (h * h + h) + (h * f + f) + (f * h + h) + 2 * 2 * h
-    head = (h * h + h) + 2 * h + v
+    head = (h * h + h) + 2 * h + v if has_head(config) else 0
     return embeddings + config.num_hidden_layers * layer + head
+
+
+def parameters(model) -> int:
+    """Number of parameters of a model, without the place of an MLM head that it does not have."""
+    return (model if has_head(model.config) else model.base_model).num_parameters()
 
 
 def describe(model, teacher_parameters: int | None = None) -> dict:
@@ -22,14 +27,15 @@ def describe(model, teacher_parameters: int | None = None) -> dict:
 
     Without `teacher_parameters` the model is its own teacher, with a compression rate of 0.
     """
-    config, parameters = model.config, model.num_parameters()
+    config, count = model.config, parameters(model)
     names = ("model_type", "hidden_size", "num_hidden_layers", "intermediate_size")
     names += ("num_attention_heads", "vocab_size")
-    teacher_parameters = teacher_parameters or parameters
+    teacher_parameters = teacher_parameters or count
     return {
-        "parameters": parameters,
+        "parameters": count,
         "teacher_parameters": teacher_parameters,
-        "compression_rate": 1 - parameters / teacher_parameters,
+        "compression_rate": 1 - count / teacher_parameters,
+        "mlm_head": has_head(config),
         "embedding_parameters": config.vocab_size * config.hidden_size,
         "config": {name: getattr(config, name) for name in names},
     }

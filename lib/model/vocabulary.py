@@ -13,7 +13,6 @@ from itertools import chain, islice
 from pathlib import Path
 
 import numpy
-from transformers import AutoTokenizer
 
 from lib.errors import StudyError
 from lib.model import axes, loading
@@ -106,7 +105,7 @@ def trim_tokenizer(tokenizer, kept_ids: numpy.ndarray):
         Path(folder, "tokenizer.json").write_text(
             json.dumps(state, ensure_ascii=False), encoding="utf-8"
         )
-        result = loading.read(AutoTokenizer, folder)
+        result = loading.tokenizer(folder, {})
     before, after = tokenizer.get_vocab(), result.get_vocab()
     wrong = [token for token, new in after.items() if before.get(token) != kept_ids[new]]
     if wrong or len(result) != len(kept_ids):

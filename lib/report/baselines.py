@@ -8,20 +8,22 @@ import pandas
 
 from lib import facts
 from lib.report import present
-from lib.report.frame import statistics
+from lib.report.frame import FINISHED, TEACHER, statistics
 from lib.report.words import NOT_AVAILABLE, NOT_RUN, number, spread
 
 MODELS = {
     "majority": "most frequent answer",
     "ngrams": "character n-grams",
+    "static": "teacher's input vectors",
     "scratch": "student's shape from scratch",
     "whole": "student, all tokens",
     "student": "finished student",
+    "teacher": "teacher",
     "adapted": "adapted teacher",
     "plain": "plain teacher",
 }
-WITHOUT_ENCODER = ("majority", "ngrams")
-_OWN = {"pretrain": "plain", "adapt": "adapted", "hidden": "whole", "vocabulary": "student"}
+WITHOUT_ENCODER = ("majority", "ngrams", "static")
+_OWN = {"pretrain": "plain", "hidden": "whole"}  # of models without a role
 _SHORT = {"ngrams": "n-grams", "whole": "all tokens"}  # on an axis; others have their keys
 _SCRATCH = {"hidden.hidden_start": "random", "hidden.mlm_weight": 1}
 _ABOVE = ("difference", "low", "high")
@@ -96,7 +98,9 @@ def _named(row: dict) -> tuple[int, str | None, int]:
     if row["step"] == "baseline":
         kind = None if changed else row["record"]["settings"]["baseline"]["kind"]
     elif not changed:
-        kind = _OWN.get(row["step"])
+        teacher = "adapted" if row["adapted"] else "teacher"
+        kinds = {TEACHER: teacher, FINISHED: "student"}
+        kind = kinds.get(row["role"], _OWN.get(row["step"]))
     elif row["step"] == "hidden" and _SCRATCH.items() <= changed.items():
         length = changed.keys() - _SCRATCH.keys() <= {"hidden.steps", "hidden.learning_rate"}
         kind, steps = ("scratch", changed.get("hidden.steps", 0)) if length else (None, 0)

@@ -10,11 +10,12 @@ import math
 import pandas
 
 from lib import facts
-from lib.report.frame import STATISTICS, setting, statistics
+from lib.report.frame import STATISTICS, TEACHER, setting, statistics
 from lib.study import steps
 
-MEASURES = {  # lower is better
+MEASURES = {  # lower is better, but for the similarity
     "mlm_loss": "MLM loss on held-out text (nats)",
+    "similarity": "similarity to the teacher",
     "bits_per_character": "pseudo-perplexity (bits a character)",
 }
 _KEYS = ["language", "teacher", "step", "value", "what"]
@@ -46,17 +47,18 @@ def sweep(
 
 
 def drops(scores: pandas.DataFrame, name: str = "") -> pandas.DataFrame:
-    """The cost of the whole chain: each finished student beside the adapted teacher of its chain.
+    """The cost of the whole chain: each finished student beside the teacher of its chain.
 
     With the name of a setting, one comparison for each of its values, where a language has several.
     """
-    ends = scores[scores["step"].isin(["adapt", "vocabulary"])]
+    ends = scores[scores["role"].ne("")]
     ends = ends[ends["what"].isin([*facts.facts("tasks"), "mlm_loss"])]
     ends = with_value(ends, name) if name else ends[ends["default"]].assign(value="", own=True)
-    ends = ends.assign(reference=ends["step"] == "adapt")
+    ends = ends.assign(reference=ends["role"] == TEACHER)
     parts = [compare(part, across=True) for _, part in ends.groupby("value", sort=False)]
     result = pandas.concat(parts) if parts else compare(ends)
-    result = result[(result["step"] != "adapt") & result["difference"].notna()]
+    teachers = ends.loc[ends["reference"], "step"]
+    result = result[~result["step"].isin(teachers) & result["difference"].notna()]
     if name:
         result = result[result.groupby(["language", "teacher"])["value"].transform("nunique") > 1]
     return result.reset_index(drop=True)

@@ -15,9 +15,11 @@ from dataclasses import dataclass
 import pandas
 
 from lib import facts
+from lib.report.frame import FINISHED, TEACHER
 from lib.report.words import number
 
-ADAPTED, FINISHED = (("adapt", ()), ("vocabulary", ()))  # models: a step and its changed settings
+# models: a step or a role, and the changed settings
+TAUGHT_BY, FINAL = (TEACHER, ()), (FINISHED, ())
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,10 @@ class Effect:
 
 
 def cells(scores: pandas.DataFrame) -> dict:
-    """(language, teacher) -> model -> task -> mean score, its variances, runs and sizes."""
+    """(language, teacher) -> model -> task -> mean score, its variances, runs and sizes.
+
+    A model with a role stands below its role too.
+    """
     scores = scores[scores["what"].isin(facts.facts("tasks"))].dropna(subset="teacher")
     scores = scores.assign(settings=[tuple(sorted(c.items())) for c in scores["changed"]])
     keys = ["what", "language", "teacher", "step", "settings"]
@@ -58,9 +63,8 @@ def cells(scores: pandas.DataFrame) -> dict:
         groups = of_task.groupby(keys[1:])["score"]
         free = (groups.count() - 1).sum()
         spread = groups.apply(lambda values: ((values - values.mean()) ** 2).sum()).sum()
-        for (language, teacher, *model), part in of_task.groupby(keys[1:]):
-            models = result.setdefault((language, teacher), {})
-            models.setdefault(tuple(model), {})[task] = {
+        for (language, teacher, step, settings), part in of_task.groupby(keys[1:]):
+            cell = {
                 "mean": part["score"].mean(),
                 "seeds": spread / free / len(part) if free else 0.0,
                 "test": _variance(zip(part["low"], part["high"], strict=True)),
@@ -69,11 +73,14 @@ def cells(scores: pandas.DataFrame) -> dict:
                 "vocab_size": part["vocab_size"].iloc[0],
                 "hidden_size": part["hidden_size"].iloc[0],
             }
+            models = result.setdefault((language, teacher), {})
+            for name in filter(None, (step, part["role"].iloc[0])):
+                models.setdefault((name, settings), {})[task] = cell
     return result
 
 
 def learned(cells: dict, scores: pandas.DataFrame) -> dict:
-    """The cells of the tasks in which the adapted teacher beats the most frequent answer, or where
+    """The cells of the tasks in which the teacher beats the most frequent answer, or where
     that baseline is not known.
     """
     majority = {
@@ -85,7 +92,7 @@ def learned(cells: dict, scores: pandas.DataFrame) -> dict:
     for (language, teacher), models in cells.items():
         failed = {
             task
-            for task, cell in models.get(ADAPTED, {}).items()
+            for task, cell in models.get(TAUGHT_BY, {}).items()
             if cell["mean"] - 1.96 * math.sqrt(cell["seeds"] + cell["test"])
             <= majority.get((language, task), -math.inf)
         }

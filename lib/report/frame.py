@@ -6,10 +6,11 @@ from statistics import fmean, stdev
 import pandas
 
 from lib import files
-from lib.study import publish, steps
+from lib.study import publish, steps, studies
 from lib.study import records as record_files
 
 STATISTICS = ("mean", "deviation", "runs", "difference", "difference_deviation", "pairs")
+TEACHER, FINISHED = "teacher", "finished"  # roles of models
 _COLUMNS = (
     *("id", "study", "language", "teacher", "seed", *publish.SIZES, "step", "what", "metric"),
     *("score", "low", "high", "parameters", "compression_rate", "changed", "record"),
@@ -23,26 +24,51 @@ def records(study: str, file: str = "") -> list[dict]:
 
 
 def frame(records: list[dict]) -> pandas.DataFrame:
-    """One row a score, as `publish.scores` describes it, with two more columns.
+    """One row a score, as `publish.scores` describes it, with five more columns.
 
-    `default`: whether its run changed no setting of the study. `order`: the cuts that made the
-    model, in their order.
+    `default`: whether its run changed no setting of the study. `chain`: the steps that made the
+    model, in their order. `order`: the cuts among them. `adapted`: whether its teacher was adapted.
+    `role`: TEACHER for the model that students are compared with, FINISHED for models after the
+    study's last step, else empty.
     """
     step_of = {record["id"]: record["step"] for record in records}
+    teacher, finished = _ends(records, step_of)
     result = pandas.DataFrame(publish.scores(records), columns=_COLUMNS)
-    chains = [[step_of.get(name) for name in record["chain"]] for record in result["record"]]
+    chains = [_chain(record, step_of) for record in result["record"]]
     cuts = steps.names("cut")
     return result.assign(
         low=result["low"].astype(float),
         high=result["high"].astype(float),
         default=result["changed"].map(len).eq(0),
-        order=[" > ".join(step for step in chain if step in cuts) for chain in chains],
+        chain=chains,
+        order=[" > ".join(step for step in way if step in cuts) for way in chains],
+        adapted=["adapt" in way for way in chains],
+        role=result["step"].map({finished: FINISHED, teacher: TEACHER}).fillna(""),
     )
 
 
 def load(study: str, file: str = "") -> pandas.DataFrame:
     """The `frame` of the `records` of a study."""
     return frame(records(study, file))
+
+
+def _chain(record: dict, step_of: dict) -> list[str]:
+    """The steps that made the model of a record, in their order.
+
+    Its settings name them where a record of the chain is not there. Otherwise they do not count:
+    published records of equal settings share them, whatever the order.
+    """
+    found = [step_of.get(name) for name in record["chain"]]
+    return found if all(found) else [*record["settings"]][: len(found)]
+
+
+def _ends(records: list[dict], step_of: dict) -> tuple[str | None, str | None]:
+    """The steps of the TEACHER and of the FINISHED model, of the longest chain in the study's own
+    order.
+    """
+    own = [record for record in records if not {"order", "teacher"} & record["changed"].keys()]
+    longest = max((_chain(record, step_of) for record in own or records), key=len, default=[])
+    return studies.reference(longest), (longest or [None])[-1]
 
 
 def setting(row: dict, name: str):
@@ -54,7 +80,7 @@ def setting(row: dict, name: str):
     if name == "order":
         return row["order"]
     if name == "teacher":
-        return row["changed"].get(name, "adapted")
+        return "adapted" if row["adapted"] else "plain"
     settings = row["record"]["settings"].get(step)
     return None if settings is None else {**steps.LATER.get(step, {}), **settings}.get(key)
 

@@ -10,31 +10,35 @@ import pandas
 
 from lib import facts
 from lib.report import tables
-from lib.report.frame import STATISTICS, statistics
+from lib.report.frame import FINISHED, STATISTICS, TEACHER, statistics
 from lib.report.words import NOT_AVAILABLE, NOT_RUN, REFERENCE, number, spread, word
 from lib.study import steps
 from lib.study.publish import SIZES
 
 NOT_MEASURED = "not measured"
 WORSE = "worse than unigram"  # marks a model that token frequencies beat: its scores say nothing
+MEASURED = {"mlm_loss": "MLM loss", "similarity": "similarity"}  # of models, on held-out text
 _MODEL = ["language", "teacher", "step", "hidden_size", "vocab_size", "variant", "tuning"]
-_NUMBERS = ["model", "parameters", "compression_rate", "mlm_loss", "published", "published_rate"]
+_NUMBERS = ["model", "role", "parameters", "compression_rate", *MEASURED, "published"]
+_NUMBERS += ["published_rate"]
+_TEXTS = ("variant", "tuning", "role")
 _IN_NAME = ("hidden.hidden_size", "vocabulary.kept_tokens")  # settings that every name shows
 
 
 def cells(scores: pandas.DataFrame) -> pandas.DataFrame:
-    """One row a model and task: `frame.STATISTICS`, to the adapted teacher trained in the same way.
+    """One row a model and task: `frame.STATISTICS`, to the teacher trained in the same way.
 
-    Every step and every published size has rows for each language and teacher, without runs where
-    there are none. `variant` and `tuning` name the changed settings of the model and of the task's
-    training.
+    The teacher is the model of the role `frame.TEACHER`. Every step of the study's chain and every
+    published size has rows for each language and teacher, without runs where there are none.
+    `variant` and `tuning` name the changed settings of the model and of the task's training.
     """
     scores, rows = _described(scores), []
+    order = _order(scores)
     for (language, teacher), part in scores.groupby(["language", "teacher"]):
         own = dict(iter(part.dropna(subset="score").groupby([*_MODEL, "what"])))
-        adapted = part[(part["step"] == "adapt") & (part["variant"] == "")]
-        references = dict(iter(adapted.groupby(["tuning", "what"])))
-        for model in _models(part, language, teacher):
+        taught_by = part[(part["role"] == TEACHER) & (part["variant"] == "")]
+        references = dict(iter(taught_by.groupby(["tuning", "what"])))
+        for model in _models(part, language, teacher, order):
             for task, entry in facts.facts("tasks").items():
                 key = (*(model[name] for name in _MODEL), task)
                 reference = references.get((model["tuning"], task), part[:0])
@@ -48,12 +52,15 @@ def main_table(cells: pandas.DataFrame) -> pandas.DataFrame:
 
     An average needs every task. The MLM loss is that on held-out text of the language, in nats a
     masked token; a teacher before its adaptation was measured on all its languages together only.
+    Models without an MLM head have their `similarity` to the teacher instead.
     """
+    measured = [name for name in MEASURED if cells[name].notna().any()] or ["mlm_loss"]
     rows = []
     for _, part in cells.groupby(_MODEL, dropna=False, sort=False):
         model, tasks = part.iloc[0], part.to_dict("records")
         unmeasured = model["step"] == "pretrain" or model["tuning"]
-        loss = number(model["mlm_loss"], 2, missing=NOT_MEASURED if unmeasured else NOT_RUN)
+        missing = NOT_MEASURED if unmeasured else NOT_RUN
+        losses = {MEASURED[name]: number(model[name], 2, missing=missing) for name in measured}
         names = {name: model[name] for name in ("language", "teacher", "model")}
         scores = {cell["task"]: spread(cell) if cell["runs"] else NOT_RUN for cell in tasks}
         scores["average"] = number(part["mean"].mean(skipna=False), missing=NOT_RUN)
@@ -62,7 +69,7 @@ def main_table(cells: pandas.DataFrame) -> pandas.DataFrame:
         gaps["Δ average"] = REFERENCE if set(gaps.values()) == {REFERENCE} else mean
         if WORSE in model["variant"]:
             scores, gaps = (dict.fromkeys(texts, WORSE) for texts in (scores, gaps))
-        rows.append(names | _sizes(model) | {"MLM loss": loss} | scores | gaps)
+        rows.append(names | _sizes(model) | losses | scores | gaps)
     return pandas.DataFrame(rows)
 
 
@@ -99,15 +106,15 @@ def is_own(cells: pandas.DataFrame) -> pandas.Series:
 
 
 def _described(scores: pandas.DataFrame) -> pandas.DataFrame:
-    """The task scores and MLM losses of models, with the words for the changed settings."""
+    """The task scores and measures of models, with the words for the changed settings."""
     tasks = facts.facts("tasks")
     wanted = scores["step"].isin(steps.names("teacher", "cut"))
-    scores = scores[wanted & scores["what"].isin([*tasks, "mlm_loss"])]
+    scores = scores[wanted & scores["what"].isin([*tasks, *MEASURED])]
     models = [record["model"] for record in scores["record"]]
     worse = [bool(model.get("worse_than_unigram")) for model in models]
     parts = zip(scores["changed"], worse, strict=True)
     return scores.assign(
-        mlm_loss=scores["score"].where(scores["what"] == "mlm_loss"),
+        **{name: scores["score"].where(scores["what"] == name) for name in MEASURED},
         whole=[model["teacher_parameters"] for model in models],
         variant=["; ".join(_words(c, False) + [WORSE] * low) for c, low in parts],
         tuning=["; ".join(_words(changed, True)) for changed in scores["changed"]],
@@ -121,29 +128,37 @@ def _words(changed: dict, of_task: bool) -> list[str]:
     return [f"{name} {word(changed[name])}" for name in names]
 
 
-def _models(part: pandas.DataFrame, language: str, teacher: str) -> list[dict]:
-    """The models of a language and teacher in the order of the table, run or not."""
+def _models(part: pandas.DataFrame, language: str, teacher: str, order: list) -> list[dict]:
+    """The models of a language and teacher, run or not, by the `order` of their steps."""
     paper = tables.published("parameters")
     paper = paper[paper["teacher"] == teacher].to_dict("records")
     models = part.groupby(_MODEL).first().reset_index().to_dict("records")
-    blank = dict.fromkeys([*SIZES, *_NUMBERS], math.nan) | {"variant": "", "tuning": ""}
+    blank = dict.fromkeys([*SIZES, *_NUMBERS], math.nan) | dict.fromkeys(_TEXTS, "")
     blank |= {"language": language, "teacher": teacher}
     run = {(model["step"], model["hidden_size"]) for model in models}
     sizes = ({name: row[name] for name in ("step", *SIZES)} for row in paper)
     models += [blank | row for row in sizes if (row["step"], row["hidden_size"]) not in run]
-    there = {model["step"] for model in models}
-    order = steps.names("teacher", "cut")
-    models += [blank | {"step": step} for step in order if step not in there]
+    missing = [step for step in order if step not in {model["step"] for model in models}]
+    models += [blank | {"step": step} for step in missing]
     for model in models:
         if steps.step(model["step"]).kind == "teacher":
             model |= {"parameters": part["whole"].max(), "compression_rate": 0.0}
         model |= _published_size(model, paper) | {"model": _name(model)}
 
+    every = steps.names("teacher", "cut")
+
     def place(model):
         sizes = [-model[size] if model[size] > 0 else 0 for size in ("hidden_size", "vocab_size")]
-        return [order.index(model["step"]), *sizes, model["variant"], model["tuning"]]
+        return [[*order, *every].index(model["step"]), *sizes, model["variant"], model["tuning"]]
 
     return sorted(models, key=place)
+
+
+def _order(scores: pandas.DataFrame) -> list[str]:
+    """The steps of the study's own chain in their order, and the cuts that were not run."""
+    own = scores[scores["default"] & (scores["role"] == FINISHED)]
+    done = [*steps.names("teacher")] if own.empty else own["chain"].iloc[0]
+    return [*done, *(step for step in steps.names("cut") if step not in done)]
 
 
 def _published_size(model: dict, paper: list[dict]) -> dict:
@@ -176,9 +191,9 @@ def _sizes(model: pandas.Series) -> dict[str, str]:
 def _difference(cell: dict) -> str:
     if not cell["runs"]:
         return NOT_RUN
-    if cell["step"] == "adapt" and not cell["variant"]:
+    if cell["role"] == TEACHER and not cell["variant"]:
         return REFERENCE
-    return "no adapted teacher" if pandas.isna(cell["difference"]) else spread(cell, "difference")
+    return "no teacher" if pandas.isna(cell["difference"]) else spread(cell, "difference")
 
 
 def _sections(cells: pandas.DataFrame, before: str = "") -> list[str]:

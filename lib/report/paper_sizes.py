@@ -25,6 +25,7 @@ def counted() -> pandas.DataFrame:
     rows = []
     for row in paper.to_dict("records"):
         sizes = {name: row[name] for name in SIZES} | _FAMILIES[row["teacher"]]
+        sizes["architectures"] = None
         ours, one, none = (
             count_parameters(SimpleNamespace(**sizes | {"num_hidden_layers": count}))
             for count in (row["num_hidden_layers"], 1, 0)

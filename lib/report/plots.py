@@ -12,21 +12,22 @@ _TERMS = {
     "distillation_loss": "distillation loss, training",
     "loss": "MLM loss, training (nats)",
     "dev_mlm_loss": "MLM loss, dev (nats)",
+    "dev_gap": "gap to the teacher, dev",
 }
 
 
 def learning_curve(history: list[dict]) -> Figure:
-    """Figure of a training: its loss and its terms against steps, and the MLM loss on dev.
+    """Figure of a training: its loss and its terms against steps, and the measure on dev.
 
-    `history` holds entries with `step`, and `loss`, further terms, or `dev_mlm_loss`.
+    `history` holds entries with `step`, and `loss`, further terms, or `dev_mlm_loss` or `dev_gap`.
     """
     terms = [term for term in _TERMS if any(term in entry for entry in history)]
-    if "mlm_loss" in terms:
+    if {"mlm_loss", "distillation_loss"} & {*terms}:
         terms.remove("loss")
     with single("steps", "loss") as (figure, axes):
         for place, term in enumerate(terms):
             points = [(entry["step"], entry[term]) for entry in history if term in entry]
-            style = look(place) | {"marker": "o" if term == "dev_mlm_loss" else ""}
+            style = look(place) | {"marker": "o" if term.startswith("dev_") else ""}
             del style["markersize"]
             axes.plot(*zip(*points, strict=True), label=_TERMS[term], **style)
         if terms:

@@ -9,8 +9,8 @@ from dataclasses import replace
 import pandas
 
 from lib import facts
-from lib.report.effects import ADAPTED, FINISHED, Effect, average, gap
-from lib.report.frame import setting
+from lib.report.effects import FINAL, TAUGHT_BY, Effect, average, gap
+from lib.report.frame import FINISHED, setting
 from lib.report.tables import published, text_seen
 from lib.report.words import number
 
@@ -20,7 +20,7 @@ _UNTRIMMED = ("hidden", ())
 _AGAINST = {  # claim: step, setting, the alternative, names of both sides
     "mse_better": ("layers", "layers.distillation_loss", "kl", "MSE minus KL"),
     "teacher_weights": ("layers", "layers.layer_choice", "random", "teacher's layers minus random"),
-    "adapted_beats_plain": ("vocabulary", "teacher", "plain", "adapted minus plain"),
+    "adapted_beats_plain": (FINISHED, "teacher", "plain", "adapted minus plain"),
     "truncation_beats_svd": ("hidden", "hidden.hidden_start", "svd", "truncation minus SVD"),
 }
 
@@ -31,6 +31,11 @@ def effects_of_claims(cells: dict, scores: pandas.DataFrame) -> dict[str, Effect
     for key, (step, name, other, words) in _AGAINST.items():
         sides = (step, ()), (step, ((name, other),))
         gaps = [gap(models, *sides) for models in cells.values()]
+        if name == "teacher":  # the study's own teacher may be the plain one
+            adapted = FINISHED, (("teacher", "adapted"),)
+            gaps = [
+                own or gap(of, adapted, FINAL) for own, of in zip(gaps, cells.values(), strict=True)
+            ]
         preferred[key] = average(gaps, f"{words}: {{}} points")
     return preferred | {
         "size_removed": _size_removed(scores),
@@ -65,7 +70,7 @@ def _finals(models: dict, name: str, size: str) -> dict:
     return {
         next(iter(tasks.values()))[size]: (step, changed)
         for (step, changed), tasks in models.items()
-        if tasks and step == "vocabulary" and dict(changed).keys() <= {name}
+        if tasks and step == FINISHED and dict(changed).keys() <= {name}
     }
 
 
@@ -75,7 +80,7 @@ def _drop(cells: dict, key: str, choose) -> Effect | None:
     for models in cells.values():
         sizes = _finals(models, "hidden.hidden_size", "hidden_size")
         if len(sizes) > (choose is max):  # with one size there is no moderate compression
-            gaps.append(gap(models, ADAPTED, sizes[choose(sizes)]))
+            gaps.append(gap(models, TAUGHT_BY, sizes[choose(sizes)]))
     return average(gaps, "drop {} points", sign=-1, offset=_bound(key))
 
 
@@ -85,7 +90,7 @@ def _text(cells: dict) -> Effect | None:
     for teacher in sorted({teacher for _, teacher in cells}):
         seen, drops = text_seen(teacher), {}
         for (language, of), models in cells.items():
-            drop = gap(models, ADAPTED, FINISHED) if of == teacher else None
+            drop = gap(models, TAUGHT_BY, FINAL) if of == teacher else None
             if drop and language in seen:
                 drops[language] = drop
         if len({seen[language] for language in drops}) > 1:
@@ -100,7 +105,7 @@ def _task(cells: dict, task: str, sign: int) -> Effect | None:
     """How far a task's drop is beyond the next one, on the side of more (1) or less (-1) loss."""
     drops = {}
     for other in facts.facts("tasks"):
-        gaps = [gap(models, ADAPTED, FINISHED, other) for models in cells.values()]
+        gaps = [gap(models, TAUGHT_BY, FINAL, other) for models in cells.values()]
         if drop := average(gaps, f"{other} {{}}"):
             drops[other] = drop
     if task not in drops or len(drops) < 2:
@@ -116,7 +121,7 @@ def _worst(cells: dict, language: str, task: str) -> Effect | None:
     drops = {}
     for (of, _), models in cells.items():
         for other in facts.facts("tasks"):
-            if drop := gap(models, ADAPTED, FINISHED, other):
+            if drop := gap(models, TAUGHT_BY, FINAL, other):
                 drops[of, other] = drop
     languages = {of for of, _ in drops}
     if (language, task) not in drops or len(languages) < 2:

@@ -7,6 +7,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from lib import facts
+from lib.report.frame import TEACHER
 from lib.report.style import legend, look, panels
 from lib.study import steps
 
@@ -20,7 +21,7 @@ def size_against_score(cells: pandas.DataFrame) -> Figure:
     """Figure of parameters (millions) against score, one panel a task, one line a language.
 
     `cells` is what `main_table.cells` returns. A line joins the study's own models by size, from
-    the adapted teacher down; bars are one standard deviation. Hollow markers are the teacher before
+    the teacher down; bars are one standard deviation. Hollow markers are the teacher before
     adaptation and models with other settings.
     """
     tasks = {task: entry["name"] for task, entry in facts.facts("tasks").items()}
@@ -87,7 +88,8 @@ def _panel(axes, part: pandas.DataFrame, looks: dict) -> None:
     metrics = [name.replace("_f1", " F1") for name in dict.fromkeys(part["metric"])]
     axes.set(xscale="log", xlabel="parameters (millions)", ylabel=f"{' / '.join(metrics)} (%)")
     part = part.assign(millions=part["parameters"] / 1e6)
-    own = (part["variant"] == "") & (part["tuning"] == "") & (part["step"] != "pretrain")
+    before = part["step"].isin(steps.names("teacher")) & (part["role"] == "")
+    own = (part["variant"] == "") & (part["tuning"] == "") & ~before
     for language, style in looks.items():
         mine = part["language"] == language
         line = part[mine & own].sort_values("parameters", ascending=False)
@@ -129,7 +131,7 @@ def _named(part: pandas.DataFrame) -> list[tuple[float, str]]:
 
     Vocabularies within 5 % of one another are one: languages differ by the characters always kept.
     """
-    trimmed = part["step"] == "vocabulary"
+    trimmed = (part["step"] == "vocabulary") & (part["role"] != TEACHER)
     sizes = numpy.sort(part["vocab_size"].unique())
     borders = sizes[1:][sizes[1:] / sizes[:-1] - 1 > 0.05]
     cut = pandas.Series(numpy.searchsorted(borders, part["vocab_size"], "right"), part.index)
@@ -138,7 +140,9 @@ def _named(part: pandas.DataFrame) -> list[tuple[float, str]]:
     models = []
     for (step, hidden, _), group in part.groupby(["step", "hidden_size", "cut"]):
         text, vocabulary = steps.step(step).short or step, f"{group['vocab_size'].max():,.0f}"
-        if step == "vocabulary" and several:
+        if (group["role"] == TEACHER).all():
+            text = "teacher"
+        elif step == "vocabulary" and several:
             text = f"H {hidden:.0f}, V {vocabulary}"
         elif step == "vocabulary" and part.loc[trimmed, "cut"].nunique() > 1:
             text += f" {vocabulary}"

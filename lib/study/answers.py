@@ -22,10 +22,10 @@ def keep(run: Run, gold: Sequence, predictions: Sequence) -> None:
 def paired(run: Run) -> dict:
     """The score of a task run minus that of each reference: `to` (id), `difference`, `interval`.
 
-    References are, trained on the task in the same way: the adapted teacher of the study's main
-    chain; for a variant the main chain's model of the same step; the model before the last cut; and
-    the study's baselines. References without answers, or with answers to other examples, are left
-    out.
+    References are, trained on the task in the same way: the teacher of the study's main chain
+    (`Study.reference`); for a variant the main chain's model of the same step; the model before the
+    last cut; and the study's baselines. References without answers, or with answers to other
+    examples, are left out.
     """
     ours = _read(run)
     if run.step != "finetune" or ours is None:
@@ -56,7 +56,7 @@ def _references(run: Run) -> dict[str, Run]:
     study, cuts = run.study, steps.names("cut")
     own = {model.step: model for model in resolve.chain(study, run.language, run.teacher)}
     models = {
-        "adapted teacher": own.get("adapt"),
+        "teacher": own[study.reference],
         "study's own": own.get(run.parent.step),
         "before the cut": run.parent.parent if run.parent.step in cuts else None,
     }

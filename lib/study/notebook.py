@@ -1,7 +1,8 @@
 """What a study notebook needs: its run, the model to start from, and a place for its result.
 
 run = notebook.begin("adapt")                         the run that the parameters ask for
-teacher, tokenizer = notebook.load(run.parent)        the model that an earlier run made
+model, tokenizer = notebook.load(run.parent)          the model that an earlier run made
+notebook.teacher(run)                                 the teacher before any step
 notebook.checkpoints(run)                             a folder that survives a kill
 notebook.finish(run, model, tokenizer, scores, data)  its model, card and record
 notebook.finish_scoring(run, scores, data)            the record of scores, and a model's card
@@ -89,6 +90,11 @@ def load(run: Run):
     return encoder.load(run.folder)
 
 
+def teacher(run: Run):
+    """(model, tokenizer) of the teacher before any step; None for the run that makes it."""
+    return load(run.lineage()[0]) if run.parent else None
+
+
 def checkpoints(run: Run) -> Path:
     """Folder of a run's checkpoints. Until the run is finished, a second process waits here."""
     if run.id not in _locks:
@@ -109,7 +115,7 @@ def finish(run: Run, model, tokenizer, scores: dict, data: dict, **parts) -> dic
 
     checkpoints(run)
     first = run.lineage()[0]
-    whole = model.num_parameters() if run is first else records.read(first)["model"]["parameters"]
+    whole = sizes.parameters(model) if run is first else records.read(first)["model"]["parameters"]
     about = {"id": run.id, "step": run.step} | sizes.describe(model, whole)
     if "unigram_loss" in scores:
         about["worse_than_unigram"] = scores["mlm_loss"] > scores["unigram_loss"]
@@ -127,7 +133,7 @@ def finish_scoring(run: Run, scores: dict, data: dict, **parts) -> dict:
 
     checkpoints(run)
     parts |= {"scores": scores, "data": data}
-    if run.parent is None:
+    if run.step == "baseline":
         about = {"id": run.id, "step": run.step, "parameters": parts.pop("parameters")}
         record = records.compose(run, about, _seconds(run, parts), **parts)
     else:
@@ -203,13 +209,16 @@ def _weights(run: Run) -> dict:
     """{"weights": the origin of the weights that a run began with}; empty where it read none."""
     from lib.data import hub
 
-    teacher = facts.fact("models", run.teacher)
+    entry = facts.fact("models", run.teacher)
     published = run.step == "adapt" and run.settings["published"]
-    if run.step == "pretrain" and teacher["make"] == "local":
-        digest = files.sha256(run.study.models_root / teacher["folder"])
-        return {"weights": {"folder": teacher["folder"], "sha256": digest}}
-    if published or (run.step == "pretrain" and teacher["make"] == "hub"):
-        entry = teacher["adapted"][run.language] if published else teacher
+    if run.step == "pretrain" and entry["make"] == "local":
+        digest = files.sha256(run.study.models_root / entry["folder"])
+        return {"weights": {"folder": entry["folder"], "sha256": digest}}
+    if run.step == "pretrain" and entry["make"] == "package":
+        names = ("package", "version", "file", "sha256", "licence")
+        return {"weights": {name: entry[name] for name in names}}
+    if published or (run.step == "pretrain" and entry["make"] == "hub"):
+        entry = entry["adapted"][run.language] if published else entry
         repository, revision = entry["repository"], entry["revision"]
         commit = hub.model_commit(repository, revision) or revision
         licence = entry["licence"]

@@ -51,7 +51,8 @@ def write(study: str, folder: Path, found: list[dict]) -> None:
 
 
 def scores(found: list[dict]) -> list[dict]:
-    """One row a score. `what` is the task (percent), mlm_loss (nats) or bits_per_character.
+    """One row a score. `what` is the task (percent), mlm_loss (nats), similarity (0 to 1, of
+    models without an MLM head) or bits_per_character.
 
     `step` is that of the scored model, `low` and `high` are the 95 % interval over test examples,
     `changed` are the settings that are not the study's own. `record` is the record itself. A record
@@ -89,7 +90,8 @@ def _metric(record: dict) -> tuple[str, int]:
     """The name of a record's score (empty if it has none), and what to multiply the score by."""
     task, step = record["task"], record["step"]
     if not task:
-        return "mlm_loss" if steps.step(step).makes_model else _MEASURES.get(step, ""), 1
+        of_model = "mlm_loss" if "mlm_loss" in record["scores"] else "similarity"
+        return of_model if steps.step(step).makes_model else _MEASURES.get(step, ""), 1
     metric = fact("tasks", task)["metric"]
     if metric not in record["scores"]:
         raise StudyError(

@@ -43,10 +43,10 @@ def chain(study: Study, language: str, teacher="", overrides=None, seed=0, order
     pair = study.pair(language, teacher)
     order = studies.check_order(order or study.order, f"study {study.name!r}: order")
     for step in order:
-        check_choice(step, study.order, f"study {study.name!r}: order")
+        check_choice(step, study.chain_steps, f"study {study.name!r}: order")
     default, settings = _settings(study, pair, overrides)
     for step in overrides or ():
-        if step in study.order:
+        if step in study.chain_steps:
             check_choice(step, order, "overrides")
     _check_sizes(study, fact("models", pair.teacher), {step: settings[step] for step in order})
     result: list[Run] = []
@@ -97,7 +97,10 @@ def measuring(model: Run, language: str, kind: str, overrides: dict | None = Non
 
 
 def baseline(study: Study, language, task, kind: str, teacher="", overrides=None) -> Run:
-    """The run that answers `task` without an encoder, from as many examples as models get."""
+    """The run that answers `task` without an encoder, from as many examples as models get.
+
+    The kind `static` comes after the teacher's own run, whose vectors it takes.
+    """
     check_choice(task, study.tasks, f"study {study.name!r}: task")
     check_choice(kind, steps.choices("baseline", "kind"), f"study {study.name!r}: baseline")
     default, _ = _settings(study, study.pair(language), None)
@@ -107,7 +110,10 @@ def baseline(study: Study, language, task, kind: str, teacher="", overrides=None
         for of_all in (default, chosen)
     )
     changed = _difference("baseline", settings, default)
-    return Run("baseline", study, settings, changed, language, task=task)
+    if kind != "static":
+        return Run("baseline", study, settings, changed, language, task=task)
+    first = chain(study, language, teacher)[0]
+    return Run("baseline", study, settings, changed, language, first.teacher, task, None, first)
 
 
 def _settings(study: Study, pair, overrides: dict | None) -> tuple[dict, dict]:
@@ -129,16 +135,19 @@ def _way(done: list, order: tuple) -> dict:
     """How a model was made, where that is not the study's way: `order` of the cuts, `teacher`."""
     cuts, own = ([step for step in way if step in steps.names("cut")] for way in (done, order))
     result = {} if cuts == own[: len(cuts)] else {"order": " > ".join(cuts)}
-    plain = bool(cuts) and "adapt" not in done
-    return result | ({"teacher": "plain"} if plain and "adapt" in order else {})
+    teachers = {True: "adapted", False: "plain"}
+    other = bool(cuts) and ("adapt" in done) != ("adapt" in order)
+    return result | ({"teacher": teachers["adapt" in done]} if other else {})
 
 
 def _check_sizes(study: Study, teacher: dict, settings: dict) -> None:
     """Refuse a cut that asks for more than there is, where the teacher's configuration is known."""
-    asked = settings.get("adapt", {}).get("sentences", 0)
-    if 0 < study.corpus["train"] < asked:
+    for step, of_step in settings.items():
+        asked = of_step.get("sentences", 0)
+        if step == "ffn" or not 0 < study.corpus["train"] < asked:
+            continue
         raise StudyError(
-            f"adapt: {asked} sentences were asked for; the study {study.name!r} takes "
+            f"{step}: {asked} sentences were asked for; the study {study.name!r} takes "
             f"{study.corpus['train']} of each language (corpus: train): ask for no more"
         )
     has = teacher.get("configuration")

@@ -15,7 +15,7 @@ from lib import files
 from lib.facts import fact, facts
 from lib.study import settings as settings_of
 from lib.study import steps
-from lib.study.studies import Study
+from lib.study.studies import Study, reference
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +62,7 @@ class Run:
             "source": self.study.source.kind,
         }
         if self.step == "baseline":
-            return result
+            return result | ({"parent": self.parent.id} if self.parent else {})
         on_text = issubclass(self._entry.settings, settings_of.Training)
         return result | {
             "teacher": self.teacher,
@@ -106,6 +106,13 @@ class Run:
     def order(self) -> tuple:
         """The steps that made the model of this run, or the model that it scores."""
         return tuple(run.step for run in self.lineage() if steps.step(run.step).makes_model)
+
+    @property
+    def taught_by(self) -> "Run":
+        """The run whose model teaches this distillation: a function of its lineage alone."""
+        before = {run.step: run for run in self.parent.lineage()}
+        teacher = self.settings["taught_by"] == "teacher"
+        return before[reference(before)] if teacher else self.parent
 
     @property
     def parameters(self) -> dict:

@@ -27,8 +27,16 @@ class Adaptation(Training):
 
 
 class Distillation(Training):
-    """What both distillations share; `mlm_weight` is the paper's alpha."""
+    """What both distillations share; `mlm_weight` is the paper's alpha.
 
+    With the target `hidden` only the training's own settings count. `taught_by`: the model before
+    this step, or the teacher that students are compared with. `sentences` limits the text of this
+    step, 0 takes all.
+    """
+
+    distillation_target: Literal["logits", "hidden"] = "logits"
+    taught_by: Literal["before", "teacher"] = "before"
+    sentences: Count = 0
     distillation_loss: Literal["mse", "kl", "plain_kl"] = "mse"
     mlm_weight: Share = 0.5
     temperature: Rate = 2.0
@@ -39,7 +47,9 @@ class Layers(Distillation):
     """Step 1."""
 
     num_hidden_layers: Positive
-    layer_choice: Literal["last_k", "first_k", "stride", "first_last_k", "random"]
+    layer_choice: Literal[
+        "last_k", "first_k", "stride", "stride_last", "first_last_k", "search", "random"
+    ]
 
 
 class Ffn(Checked):
@@ -67,7 +77,10 @@ class Vocabulary(Checked):
 
 
 class Tuning(Checked):
-    """How a task is trained; a study says it for each kind of task, or for a single task."""
+    """How a task is trained; a study says it for each kind of task, or for a single task.
+
+    `head_rate` times the learning rate is that of the task head.
+    """
 
     epochs: Positive
     batch_size: Positive
@@ -77,6 +90,7 @@ class Tuning(Checked):
     warmup: Share = 0.0
     max_steps: Count = 0
     patience: Count = 0
+    head_rate: Rate = 1.0
 
 
 class Finetuning(Checked):
@@ -93,9 +107,9 @@ class Finetuning(Checked):
 
 
 class Baseline(Checked):
-    """A task answered without an encoder."""
+    """A task answered without an encoder's layers."""
 
-    kind: Literal["majority", "ngrams"]
+    kind: Literal["majority", "ngrams", "static"]
     train_limit: Count
 
 

@@ -96,7 +96,13 @@ REGISTRY = (  # the order of the models is the paper's; a study may change it
 )
 # Settings that came later than published records. At these values they are left out of records and
 # run ids.
-LATER = {"adapt": {"sentences": 0}, "finetune": {"pooling": "first", "base_width": 0}}
+_DISTILLATION = {"distillation_target": "logits", "taught_by": "before", "sentences": 0}
+LATER = {
+    "adapt": {"sentences": 0},
+    "layers": _DISTILLATION,
+    "hidden": _DISTILLATION,
+    "finetune": {"pooling": "first", "base_width": 0, "head_rate": 1.0},
+}
 
 
 def step(name: str) -> Step:

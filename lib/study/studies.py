@@ -1,7 +1,9 @@
 """The files of params/studies, checked as a whole before any run."""
 
 import functools
+import itertools
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -77,6 +79,16 @@ class Study:
     task_seeds: tuple
     variants: tuple
 
+    @property
+    def chain_steps(self) -> tuple:
+        """The steps that a chain of the study may have: those with settings."""
+        return tuple(step for step in steps.names("teacher", "cut") if step in self.settings)
+
+    @property
+    def reference(self) -> str:
+        """The step whose model the students of the study are compared with."""
+        return reference(self.order)
+
     def pair(self, language: str | None, teacher: str = "") -> _Pair:
         """The first pair with this language (None: any) and teacher (empty: any), or StudyError."""
         for pair in self.pairs:
@@ -110,8 +122,8 @@ def load(name: str) -> Study:
     checked(Name, name, "params/studies")
     file = folder / f"{name}.yaml"
     stamps = tuple(path.stat().st_mtime_ns for path in (file, *sorted(files.PARAMS.glob("*.yaml"))))
-    roots = tuple(os.environ.get(name) for name in ("STUDY_DATA_ROOT", "STUDY_MODELS_ROOT"))
-    return _load(name, file, (roots, stamps))
+    variables = ("STUDY_SOURCE", "STUDY_DATA_ROOT", "STUDY_MODELS_ROOT")
+    return _load(name, file, (tuple(map(os.environ.get, variables)), stamps))
 
 
 @functools.lru_cache(maxsize=64)
@@ -122,9 +134,10 @@ def _load(name: str, file: Path, _state: tuple) -> Study:
     order = check_order(order, f"{where}: order")
     checked(dict, raw.steps, f"{where}: steps")
     for step in raw.steps:
-        check_choice(step, order, f"{where}: steps")
+        check_choice(step, steps.names("teacher", "cut"), f"{where}: steps")
     settings = {
-        step: _settings(step, raw.steps.get(step), f"{where}: steps: {step}") for step in order
+        step: _settings(step, raw.steps.get(step), f"{where}: steps: {step}")
+        for step in dict.fromkeys([*order, *raw.steps])
     }
     settings["finetune"] = steps.merged("finetune", {}, raw.finetune, f"{where}: finetune")
     for kind, given in (raw.measure or {}).items():
@@ -133,7 +146,7 @@ def _load(name: str, file: Path, _state: tuple) -> Study:
     study = Study(
         name=name,
         title=raw.title,
-        source=Source(raw.source, facts.root(raw.data_root, "STUDY_DATA_ROOT")),
+        source=Source(_source(raw.source), facts.root(raw.data_root, "STUDY_DATA_ROOT")),
         models_root=facts.root(raw.models_root, "STUDY_MODELS_ROOT"),
         corpus=raw.corpus.model_dump(),
         pairs=tuple(raw.pairs),
@@ -161,16 +174,33 @@ def check_order(order, where: str) -> tuple:
     return tuple(order)
 
 
+def reference(chain: Iterable[str]) -> str | None:
+    """The step whose model the students of a chain are compared with: the last before the first
+    cut that changes what the model computes. The vocabulary's cut does not.
+    """
+    before = itertools.takewhile(
+        lambda name: name == "vocabulary" or steps.step(name).kind == "teacher", chain
+    )
+    return [None, *before][-1]
+
+
 def override(study: Study, settings: dict, given: dict, where: str) -> dict:
     """`settings` of all steps with those of `given` in their place, all checked."""
     result = dict(settings)
     for step, changes in given.items():
-        known = (*study.order, "finetune", *steps.names("measure"))
+        known = (*study.chain_steps, "finetune", *steps.names("measure"))
         if step not in known:
             takes = ", ".join(sorted(known))
             raise StudyError(f"{where}: unknown key {shown(step)}; it takes {takes}")
         result[step] = steps.merged(step, settings.get(step, {}), changes, f"{where}: {step}")
     return result
+
+
+def _source(given: str) -> str:
+    """The kind of source that STUDY_SOURCE or a study file names."""
+    kind = os.environ.get("STUDY_SOURCE") or given
+    check_choice(kind, facts.SOURCES, "STUDY_SOURCE")
+    return kind
 
 
 def _settings(step: str, given, where: str) -> dict:
@@ -194,7 +224,7 @@ def _check(study: Study, where: str) -> None:
         override(study, study.settings, pair.set, f"{where}: pairs: set")
     known = {
         "order": steps.names("teacher", "cut"),
-        "score": study.order,
+        "score": study.chain_steps,
         "tasks": tuple(facts.facts("tasks")),
         "languages": tuple(name for pair in study.pairs for name in pair.languages),
         "baselines": steps.choices("baseline", "kind"),

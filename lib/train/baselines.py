@@ -1,11 +1,13 @@
 """Baselines without an encoder: a model has to score higher (beside step 5).
 
-There are two, on the same splits, labels and measures as fine-tuning. `majority` answers the most
+There are three, on the same splits, labels and measures as fine-tuning. `majority` answers the most
 frequent label, for words the most frequent tag of each word form. `ngrams` is a linear classifier
-(support vectors, each label against the rest) on character n-grams. The dev score alone chooses its
-regularisation. Nothing is random: the same data give the same answers.
+(support vectors, each label against the rest) on character n-grams, `static` the same on the
+teacher's input vectors of tokens. The dev score alone chooses the regularisation. Nothing is
+random: the same data give the same answers.
 """
 
+import functools
 import itertools
 import time
 from collections import Counter
@@ -16,14 +18,17 @@ import numpy
 from lib.checks import check_choice
 from lib.data.tasks import Task
 from lib.measure.metrics import score
+from lib.train import static
 
-KINDS = ("majority", "ngrams")
+KINDS = ("majority", "ngrams", "static")
 STRENGTHS = (0.1, 1.0, 10.0)  # scikit-learn's C, the strongest regularisation first
 LONGEST = 5  # characters of the longest n-gram
 
 
-def answer(task: Task, kind: str) -> dict:
+def answer(task: Task, kind: str, teacher: tuple | None = None) -> dict:
     """Return the test scores (0 to 1) of a baseline, one of KINDS, on a task of `tasks.load`.
+
+    `static` needs `teacher`, the pair (model, tokenizer).
 
     Keys: `scores` and `dev_scores` (of `metrics.score`), `tried` (an entry for each candidate: its
     settings and `dev_score`), `chosen` (the first entry with the best dev score), `parameters`
@@ -37,7 +42,7 @@ def answer(task: Task, kind: str) -> dict:
         ("majority", "token"): _majority_of_tags,
         ("ngrams", "sequence"): _texts,
         ("ngrams", "token"): _words,
-    }[kind, task.kind]
+    }.get((kind, task.kind)) or functools.partial(_static, teacher=teacher)
     for settings, parameters, answers in candidates(task):
         dev = score(task.metric, _gold(task, "dev"), answers("dev"))
         tried.append(settings | {"dev_score": dev[task.metric]})
@@ -122,6 +127,24 @@ def _fitted(rows, gold: Sequence[int], settings: dict, labels: int):
         weights = numpy.hstack([-weights, weights])
     result[:, classifier.classes_] = weights
     return result
+
+
+def _static(task: Task, teacher: tuple):
+    """Candidates on the teacher's input vectors; each word is answered on its own."""
+    rows, of_words = static.features(task, *teacher), task.kind == "token"
+    gold = [tag for tags in _gold(task, "train") for tag in (tags if of_words else [tags])]
+    gold = [task.labels.index(tag) for tag in gold]
+    for settings in _candidates(task.metric):
+        weights = _fitted(rows["train"], gold, settings, len(task.labels))
+
+        def answers(part, weights=weights):
+            best = (rows[part] @ weights[:-1] + weights[-1]).argmax(1)
+            found = iter([task.labels[label] for label in best])
+            if not of_words:
+                return [*found]
+            return [tuple(itertools.islice(found, len(tags))) for tags in _gold(task, part)]
+
+        yield settings, weights.size, answers
 
 
 def _texts(task: Task):

@@ -1,17 +1,22 @@
-"""Knowledge distillation: a student learns to give the teacher's logits (paper, steps 1 and 3).
+"""Knowledge distillation: a student learns to give what its teacher gives (paper, steps 1 and 3).
 
-total = mlm_weight * mlm_loss + (1 - mlm_weight) * distillation_loss. Teacher and student read the
-same masked batch.
+With the target `logits`, total = mlm_weight * mlm_loss + (1 - mlm_weight) * distillation_loss.
+Teacher and student read the same masked batch. The target `hidden` is ours, for teachers without an
+MLM head: the hidden states of all layers at all real positions of the text as it is.
 """
 
 from pathlib import Path
 
 import torch
 
+from lib.data import batches
 from lib.errors import StudyError
-from lib.measure import mlm
-from lib.model import device, encoder
+from lib.measure import hidden_states, mlm
+from lib.model import device, encoder, mlm_head
+from lib.model.families import has_head
 from lib.train import losses, trainer
+
+SENTENCES = 1000  # of the training text, from which the directions of a narrower student are found
 
 
 class DistillationLoss:
@@ -32,9 +37,9 @@ class DistillationLoss:
             where = torch.ones_like(where)
         with torch.inference_mode():
             taught = encoder.hidden_states(self.teacher, batch)[where]
-            taught = encoder.transform(self.teacher, taught)
-        states = encoder.transform(student, hidden[where])
-        gap, form = self._compare(states, taught, encoder.readout(student))
+            taught = mlm_head.transform(self.teacher, taught)
+        states = mlm_head.transform(student, hidden[where])
+        gap, form = self._compare(states, taught, mlm_head.readout(student))
         loss = weight * mlm_loss + (1 - weight) * gap
         return form | {"mlm_loss": mlm_loss, "distillation_loss": gap, "loss": loss}
 
@@ -43,7 +48,7 @@ class DistillationLoss:
 
         The squared gap takes the cheaper of its two forms.
         """
-        kind, taught_readout = self.settings["distillation_loss"], encoder.readout(self.teacher)
+        kind, taught_readout = self.settings["distillation_loss"], mlm_head.readout(self.teacher)
         if kind != "mse":
             temperature = self.settings["temperature"] if kind == "kl" else 1.0
             # a copy, because the backward pass cannot keep a tensor of the inference mode
@@ -60,13 +65,98 @@ class DistillationLoss:
         return gap, {"gram_form": torch.ones(())}
 
 
+class HiddenLoss:
+    """The gap between the hidden states of a student and of its teacher, half of it at the last
+    layer and half at the layers below.
+
+    The gap of a layer is the sum of squared differences over the teacher's sum of squared
+    deviations from its mean: 1 for a student that always gives the mean. Layer i of a student's l
+    learns layer i * L / l of the teacher's L, rounded. A student of a smaller hidden size learns
+    the teacher's states in the directions `bases`, one matrix (H, H') a layer.
+    """
+
+    ignorant = 1.0  # the gap of a student that knows nothing
+
+    def __init__(self, teacher, bases: list[torch.Tensor] | None = None):
+        place = device.device()
+        self.teacher = teacher.to(place).eval().requires_grad_(False)
+        self.bases = None if bases is None else [basis.to(place) for basis in bases]
+
+    def __call__(self, student, batch: dict) -> dict:
+        """{"loss", "distillation_loss"}, the same scalar."""
+        gap = _gap(*self.parts(student, batch).unbind(1))
+        return {"loss": gap, "distillation_loss": gap}
+
+    def judge(self, student, masked: list[dict], precision: str) -> dict:
+        """{"gap"} over all batches, a number."""
+        total = 0
+        with device.evaluating(student):
+            for batch in masked:
+                batch = {name: tensor.to(student.device) for name, tensor in batch.items()}
+                with device.autocast(student.config, precision):
+                    total = total + self.parts(student, batch).cpu().double()
+        return {"gap": float(_gap(*total.unbind(1)))}
+
+    def parts(self, student, batch: dict) -> torch.Tensor:
+        """Squared differences and the teacher's squared deviations of each layer, (l, 2)."""
+        batch = hidden_states.unmasked(batch)
+        result = []
+        for layer, (states, taught) in enumerate(_pairs(student, self.teacher, batch)):
+            if self.bases is not None:
+                taught = taught @ self.bases[layer]
+            spread = (taught - taught.mean(0)).square().sum()
+            result.append(torch.stack([(states - taught).square().sum(), spread]))
+        return torch.stack(result)
+
+
+@torch.no_grad()
+def bases(student, teacher, masked: list[dict]) -> list[torch.Tensor]:
+    """For each layer of a narrower student, the directions (H, H') of the teacher's hidden states
+    that it learns.
+
+    They are the strongest on the masked batches, turned among themselves to where the states of the
+    untrained student are (orthogonal Procrustes).
+    """
+    size = student.config.hidden_size
+    squares, crossed = 0, 0
+    for batch in map(hidden_states.unmasked, masked):
+        pairs = [(s.double(), t.double()) for s, t in _pairs(student, teacher, batch)]
+        squares = squares + torch.stack([taught.T @ taught for _, taught in pairs])
+        crossed = crossed + torch.stack([taught.T @ states for states, taught in pairs])
+    result = []
+    for of_teacher, of_both in zip(squares, crossed, strict=True):
+        strongest = torch.linalg.eigh(of_teacher).eigenvectors[:, -size:]
+        left, _, right = torch.linalg.svd(strongest.T @ of_both)
+        result.append((strongest @ left @ right).float())
+    return result
+
+
+def _gap(errors: torch.Tensor, spreads: torch.Tensor) -> torch.Tensor:
+    """The gap of all layers from the sums of each, (l,)."""
+    gaps = errors / spreads
+    return gaps[-1] if len(gaps) == 1 else (gaps[-1] + gaps[:-1].mean()) / 2
+
+
+def _pairs(student, teacher, batch: dict):
+    """(student's, teacher's) hidden states at the real positions of each of the student's layers,
+    (N, H') and (N, H) in float32.
+    """
+    where = batch["attention_mask"].bool()
+    with torch.inference_mode():
+        taught = encoder.all_hidden_states(teacher, batch)
+    states = encoder.all_hidden_states(student, batch)
+    ratio = (len(taught) - 1) / (len(states) - 1)
+    for layer in range(1, len(states)):
+        yield states[layer][where].float(), taught[round(layer * ratio)][where].float()
+
+
 def distil(
     student, teacher, tokenizer, train, dev, settings: dict, seed: int, folder: Path, name="distil"
 ) -> dict:
-    """Train `student` in place to give the teacher's logits; returns the same as `trainer.fit`.
+    """Train `student` in place to give what the teacher gives; returns the same as `trainer.fit`.
 
     The learning curve holds mlm_loss and distillation_loss apart.
-    Raises StudyError if the vocabularies differ.
+    Raises StudyError if the vocabularies differ, and for logits without an MLM head.
     """
     sizes = student.config.vocab_size, teacher.config.vocab_size
     if sizes[0] != sizes[1]:
@@ -74,5 +164,19 @@ def distil(
             f"student and teacher must share one vocabulary; they have {sizes[0]} and {sizes[1]} "
             "tokens: trim both or none"
         )
-    loss = DistillationLoss(teacher, settings)
+    train = train[: settings["sentences"] or None]
+    if settings["distillation_target"] == "hidden":
+        turned = None
+        if student.config.hidden_size != teacher.config.hidden_size:
+            encoded = batches.encode(train[:SENTENCES], tokenizer, settings["max_length"])
+            sample = batches.masked_batches(encoded, tokenizer, 64, seed)
+            turned = bases(student, teacher, sample)
+        loss = HiddenLoss(teacher, turned)
+    elif has_head(teacher.config):
+        loss = DistillationLoss(teacher, settings)
+    else:
+        raise StudyError(
+            "the teacher has no MLM head and gives no logits; set distillation_target: hidden, or "
+            "adapt the teacher first, which fits a head"
+        )
     return trainer.fit(student, loss, tokenizer, train, dev, settings, seed, folder, name)

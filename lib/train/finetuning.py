@@ -45,7 +45,7 @@ def finetune_task(
     settings: epochs, batch_size, learning_rate, weight_decay, warmup (share of the steps),
         max_steps (0: no limit), patience (epochs without a better dev score before it stops; 0:
         never), max_length (tokens), first_subword, precision; optional base_width, the hidden size
-        that the learning rate is meant for.
+        that the learning rate is meant for, and head_rate, the factor of the head's rate.
     Raises StudyError for a loss that is not finite, and as `tasks.encode`.
     """
     draw_task_weights(model, seed)
@@ -151,6 +151,18 @@ class TaskTrainer(StudyTrainer):
         parts = {"train_dataset": train, "eval_dataset": self.encoded["dev"], "data_collator": pad}
         super().__init__(model, settings, seed, folder, arguments, **parts)
         self.began = self.epoch_began = self.noticed = time.monotonic()
+
+    def create_optimizer(self, model=None):
+        """The Trainer's optimizer, in which the task head has its own learning rate."""
+        optimizer, factor = super().create_optimizer(model), self.settings.get("head_rate", 1.0)
+        head = {
+            id(weight) for part in adapters.task_head(self.model) for weight in part.parameters()
+        }
+        for group in [*optimizer.param_groups] if factor != 1 else ():
+            own = [weight for weight in group["params"] if id(weight) in head]
+            group["params"] = [weight for weight in group["params"] if id(weight) not in head]
+            optimizer.add_param_group(group | {"params": own, "lr": factor * group["lr"]})
+        return optimizer
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """The loss of a batch."""

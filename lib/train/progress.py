@@ -11,19 +11,20 @@ from lib.model import device
 from lib.train import checkpoints
 
 NOTICE_SECONDS = 20  # at most this long without a printed line
-_LABELS = {"loss": "loss", "dev_mlm_loss": "on dev"}
+DEV = ("dev_mlm_loss", "dev_gap")  # by which checkpoints are chosen
+_LABELS = {"loss": "loss"} | dict.fromkeys(DEV, "on dev")
 
 
 class Progress(TrainerCallback):
     """Prints the losses and the time left, marks complete checkpoints, and stops on divergence.
 
     A training has diverged when a loss or a weight is not finite, or when the mean of the last
-    three logged losses is above twice the larger of two numbers: the first logged loss, and ln V,
-    the loss of a model that gives every token the same probability.
+    three logged losses is above twice the larger of two numbers: the first logged loss, and that of
+    a model that knows nothing, `ignorant`.
     """
 
-    def __init__(self, name: str, vocab_size: int, folder: Path):
-        self.name, self.folder, self.uniform_loss = name, folder, math.log(vocab_size)
+    def __init__(self, name: str, ignorant: float, folder: Path):
+        self.name, self.folder, self.ignorant = name, folder, ignorant
 
     def on_train_begin(self, args, state, control, **_):
         """Go on where the checkpoint ended; its folder may have been moved since."""
@@ -43,7 +44,7 @@ class Progress(TrainerCallback):
         now = time.monotonic()
         state.log_history[-1]["seconds"] = round(self.spent + now - self.began, 2)
         losses = {key: logs[key] for key in _LABELS if key in logs}
-        if "dev_mlm_loss" in losses or (losses and now - self.shown > NOTICE_SECONDS):
+        if {*DEV} & {*losses} or (losses and now - self.shown > NOTICE_SECONDS):
             self.shown = now
             device.release()
             self._print(state, losses, now - self.began)
@@ -74,11 +75,16 @@ class Progress(TrainerCallback):
     def _limit(self, state) -> float:
         """The highest mean of logged losses of a training that has not diverged."""
         first = next(entry["loss"] for entry in state.log_history if "loss" in entry)
-        return 2 * max(self.uniform_loss, first)
+        return 2 * max(self.ignorant, first)
 
     def _diverged(self, reason: str, state) -> StudyError:
         """The error that gives the reason and names the newest checkpoint with a good dev loss."""
-        scores = {entry["step"]: entry.get("dev_mlm_loss") for entry in state.log_history}
+        scores = {
+            entry["step"]: entry[name]
+            for entry in state.log_history
+            for name in DEV
+            if name in entry
+        }
         steps = checkpoints.complete(self.folder)
         good = [step for step in steps if scores[step] <= self._limit(state)]
         kept = f"no good checkpoint was written to {self.folder} yet"

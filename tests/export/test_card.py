@@ -48,6 +48,12 @@ def test_a_card_says_what_was_done(language, name):
     assert "| task |" not in text and text.endswith("teacher.\n")
 
 
+def test_an_encoder_without_a_head_is_loaded_as_one():
+    text = card.text(RECORD | {"model": RECORD["model"] | {"mlm_head": False}}, STEPS)
+    assert header(text)["pipeline_tag"] == "feature-extraction"
+    assert "Load it with `AutoModel` and" in text and "MaskedLM" not in text
+
+
 def test_scores_of_tasks_are_a_table_in_order():
     records = [scored("tc", 2, 0.5), scored("pos", 1, 0.25), scored("tc", 10, 1.0, "full")]
     assert rows_of(card.text(RECORD, STEPS, records), "task") == [

@@ -8,7 +8,7 @@ import toys
 
 from lib.errors import StudyError
 from lib.measure import mlm
-from lib.model import device, encoder
+from lib.model import device, encoder, mlm_head
 
 both = pytest.mark.parametrize("family", toys.FAMILIES)
 
@@ -101,7 +101,7 @@ def test_a_padded_readout_changes_no_loss(family):
     """Neither the loss nor, for the real rows, its gradient; the added rows are impossible."""
     model, generator = toys.model(family), torch.Generator().manual_seed(1)
     states, gold = torch.randn(5, 24, generator=generator), torch.arange(5)
-    real = encoder.readout(model)
+    real = mlm_head.readout(model)
     wide = mlm.padded(*real)
     assert len(wide[0]) == len(wide[1]) == -(-len(real[0]) // 64) * 64
     assert len(mlm.padded(*wide)[0]) == len(wide[0])

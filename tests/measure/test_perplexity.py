@@ -10,7 +10,7 @@ import toys
 
 from lib.errors import StudyError
 from lib.measure import masking, perplexity
-from lib.model import encoder, sizes, vocabulary
+from lib.model import mlm_head, sizes, vocabulary
 
 pytestmark = pytest.mark.slow
 
@@ -126,7 +126,7 @@ def test_units_follow_from_one_sum(family):
 def test_a_model_that_knows_nothing_is_as_perplexed_as_its_vocabulary_is_large(family):
     model, tokenizer = toys.model(family), toys.tokenizer(family)
     with torch.no_grad():
-        for tensor in encoder.readout(model):
+        for tensor in mlm_head.readout(model):
             tensor.zero_()
     found = perplexity.pseudo_perplexity(model, tokenizer, SENTENCES, variant="authors")
     assert found["pseudo_perplexity"] == pytest.approx(model.config.vocab_size, rel=1e-5)
@@ -227,7 +227,7 @@ def test_readout_in_parts_changes_nothing(family, monkeypatch):
     monkeypatch.setattr(masking, "READOUT", 2 * model.config.vocab_size)
     parts = masking.judge(model, hidden, gold)
     assert torch.allclose(parts[0], nats, atol=1e-6) and parts[1].equal(rank)
-    logits = encoder.logits(model, hidden)
+    logits = mlm_head.logits(model, hidden)
     assert torch.allclose(nats, logits.log_softmax(-1)[range(5), gold], atol=1e-6)
     assert rank.tolist() == [
         sorted(row.tolist(), reverse=True).index(row[true]) + 1

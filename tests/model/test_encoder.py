@@ -14,7 +14,7 @@ from transformers.utils import logging
 
 from lib import files
 from lib.errors import StudyError
-from lib.model import axes, encoder, loading, sizes, task_head
+from lib.model import axes, encoder, loading, mlm_head, sizes, task_head
 
 PUBLISHED = list(csv.DictReader((files.PAPER / "parameters.csv").open(encoding="utf-8")))
 pytestmark = pytest.mark.parametrize("family", toys.FAMILIES)
@@ -165,16 +165,16 @@ def test_cuts_do_not_change_the_model_given(family):
             tensor.zero_()
     assert toys.same(toys.bits(model), before) and model.config.to_dict() == config
     assert cut.num_parameters() == sizes.count_parameters(cut.config) < model.num_parameters()
-    assert encoder.readout(cut)[0] is cut.get_input_embeddings().weight  # still tied
+    assert mlm_head.readout(cut)[0] is cut.get_input_embeddings().weight  # still tied
 
 
 def test_parts_of_the_forward_pass_are_the_model(family):
     model, batch = toys.model(family), toys.batch(family)
     hidden = encoder.hidden_states(model, batch)
-    weight, bias = encoder.readout(model)
+    weight, bias = mlm_head.readout(model)
     logits = model(**batch).logits
-    assert torch.allclose(encoder.logits(model, hidden), logits, atol=1e-5)
-    assert torch.allclose(encoder.transform(model, hidden) @ weight.T + bias, logits, atol=1e-5)
+    assert torch.allclose(mlm_head.logits(model, hidden), logits, atol=1e-5)
+    assert torch.allclose(mlm_head.transform(model, hidden) @ weight.T + bias, logits, atol=1e-5)
 
 
 def test_new_is_a_function_of_the_seed(family):

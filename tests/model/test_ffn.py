@@ -10,7 +10,7 @@ import toys
 from lib.data import batches as masked
 from lib.errors import StudyError
 from lib.measure import mlm
-from lib.model import ffn, sizes
+from lib.model import encoder, families, ffn, mlm_head, sizes
 
 pytestmark = pytest.mark.parametrize("family", toys.FAMILIES)
 
@@ -133,3 +133,69 @@ def test_a_broken_model_has_no_importance(family):
         layer(model, 0).output.dense.weight[0, 0] = torch.nan
     with pytest.raises(StudyError, match="gradients of the MLM loss are not finite"):
         ffn.importance(model, batches(family), mlm.mlm_loss)
+
+
+def outputs_without(model, number, batches):
+    """(tokens, H) outputs of a layer's second matrix, whole and then without each neuron in turn,
+    from the same input, at the real positions of the batches.
+    """
+    dense, given = layer(model, number).output.dense, []
+    hook = dense.register_forward_hook(lambda *call: given.append(call[1][0]))
+    with torch.no_grad():
+        for batch in batches:
+            model(**batch)
+        hook.remove()
+        real = [x[b["attention_mask"].bool()] for x, b in zip(given, batches, strict=True)]
+        inputs, result = torch.cat(real).double(), []
+        for neuron in (None, *range(dense.in_features)):
+            weight = dense.weight.double().clone()
+            if neuron is not None:
+                weight[:, neuron] = 0
+            result.append(inputs @ weight.T + dense.bias.double())
+    return result
+
+
+def test_the_change_of_the_output_against_one_removal_at_a_time(family):
+    model, several = toys.model(family), batches(family)
+    before, expected = toys.bits(model), []
+    for number in range(4):
+        whole, *without = outputs_without(model, number, several)
+        expected.append([((whole - each) ** 2).sum(1).mean().item() for each in without])
+    found = ffn.output_change(encoder.without_head(model), several)
+    assert torch.allclose(found.double(), torch.tensor(expected, dtype=torch.float64), rtol=1e-4)
+    dense = [layer(model, number).output.dense for number in range(4)]
+    assert not any(each._forward_pre_hooks for each in dense)
+    body = {name: tensor for name, tensor in before.items() if ".encoder." in name}
+    assert toys.same({name: toys.bits(model)[name] for name in body}, body)
+
+
+def test_a_neuron_that_is_much_stronger_than_all_others_comes_first(family):
+    model, several = toys.model(family), batches(family)
+    with torch.no_grad():
+        layer(model, 2).output.dense.weight[:, 7] *= 1000
+    found = ffn.output_change(model, several)
+    assert ffn.most_important(found, 1)[2].tolist() == [7]
+    assert found[2, 7] > 100 * found.flatten().sort().values[-2]
+
+
+def test_the_change_of_the_output_is_a_mean_over_real_positions_however_batched(family):
+    model, encoded, own = toys.model(family), toys.encoded(family), toys.tokenizer(family)
+    items = [{"input_ids": ids, "number": 0} for ids in encoded]
+    apart = [masked.Masker(own, 1)([item]) for item in items]
+    for batch, ids in zip(apart, encoded, strict=True):
+        batch["input_ids"] = torch.tensor([ids])  # without masks, which depend on the batch
+    together = masked.Masker(own, 1, pad_to=30)(items)
+    together["input_ids"] = torch.nn.utils.rnn.pad_sequence(
+        [torch.tensor(ids + [own.pad_token_id] * (30 - len(ids))) for ids in encoded], True
+    )
+    found = ffn.output_change(model, [together])
+    assert torch.allclose(found, ffn.output_change(model, apart), rtol=1e-4)
+
+
+def test_keeping_every_neuron_of_an_encoder_without_a_head_changes_nothing(family):
+    model, batch = encoder.without_head(toys.model(family)), toys.batch(family)
+    found = ffn.output_change(model, [batch])
+    same, cut = (ffn.cut(model, ffn.most_important(found, size)) for size in (20, 13))
+    assert mlm_head.outputs(same, batch).equal(mlm_head.outputs(model, batch))
+    assert not families.has_head(cut.config) and cut.config.intermediate_size == 13
+    assert sizes.parameters(cut) == sizes.count_parameters(cut.config)

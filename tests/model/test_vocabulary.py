@@ -13,7 +13,7 @@ from tokenizers import models as pieces
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from lib.errors import StudyError
-from lib.model import encoder, sizes, vocabulary
+from lib.model import encoder, mlm_head, sizes, vocabulary
 
 pytestmark = pytest.mark.parametrize("family", toys.FAMILIES)
 COMMON = toys.sentences()[:12]  # what a trimmed vocabulary is chosen for
@@ -200,7 +200,7 @@ def test_logits_of_kept_tokens_stay_through_saving(family, tmp_path):
         assert torch.allclose(small(**new(text, return_tensors="pt")).logits, expected, atol=1e-5)
     assert (
         toys.same(toys.bits(model), before)
-        and encoder.readout(small)[0] is small.get_input_embeddings().weight
+        and mlm_head.readout(small)[0] is small.get_input_embeddings().weight
     )
 
 

@@ -7,14 +7,9 @@ from lib.report.frame import frame
 
 CUTS = ("layers", "ffn", "hidden", "vocabulary")
 STEPS = ("pretrain", "adapt", *CUTS)
-SHAPES = {  # layers, hidden size, FFN size, vocabulary: the paper's smallest model of mBERT
-    "pretrain": (12, 768, 3072, 119547),
-    "adapt": (12, 768, 3072, 119547),
-    "layers": (6, 768, 3072, 119547),
-    "ffn": (6, 768, 2048, 119547),
-    "hidden": (6, 312, 2048, 119547),
-    "vocabulary": (6, 312, 2048, 40005),
-}
+PLAIN = ("pretrain", "vocabulary", "layers", "ffn", "hidden")  # the chain of another study
+WHOLE = {"layers": 12, "hidden": 768, "ffn": 3072, "vocabulary": 119547}
+CUT = {"layers": 6, "hidden": 312, "ffn": 2048, "vocabulary": 40005}  # the paper's smallest mBERT
 SETTINGS = {
     "pretrain": {"steps": 8},
     "adapt": {"steps": 8},
@@ -45,13 +40,18 @@ def record(
 ):
     """A record as a study notebook writes it; without a task, that of the model itself.
 
-    `more`: interval (low, high), sizes (hidden, vocabulary), or further sections.
+    `more`: interval (low, high), sizes (hidden, vocabulary), the study's own `way` of steps, or
+    further sections.
     """
-    changed, shape = changed or {}, list(SHAPES[step])
+    changed, way = changed or {}, more.pop("way", STEPS)
+    cuts = [name for name in way if name in CUTS]
+    if "teacher" in changed:
+        way = ["pretrain", *["adapt"] * (changed["teacher"] == "adapted"), *cuts]
+    if "order" in changed:
+        way = [*(name for name in way if name not in CUTS), *changed["order"].split(" > ")]
+    chain = [*way[: way.index(step) + 1]]
+    shape = [(CUT if name in chain else WHOLE)[name] for name in WHOLE]
     shape[1], shape[3] = more.pop("sizes", (shape[1], shape[3]))
-    cuts = changed.get("order", " > ".join(CUTS)).split(" > ")
-    order = ["pretrain", *([] if changed.get("teacher") == "plain" else ["adapt"]), *cuts]
-    chain = order[: order.index(step) + 1]
     settings = {name: copy.deepcopy(SETTINGS[name]) for name in chain}
     if task:
         settings["finetune"] = dict(SETTINGS["finetune"])
@@ -61,7 +61,7 @@ def record(
             settings[where][key] = value
     suffix = f"{sorted(changed.items())}" if changed else ""
     ids = [f"{language}.{teacher}.{name}{suffix}" for name in chain]
-    count, whole = parameters(*shape), parameters(*SHAPES["pretrain"])
+    count, whole = parameters(*shape), parameters(*WHOLE.values())
     names = ("num_hidden_layers", "hidden_size", "intermediate_size", "vocab_size")
     model = {"id": ids[-1], "step": step, "parameters": count, "teacher_parameters": whole}
     model |= {"compression_rate": 1 - count / whole, "config": dict(zip(names, shape, strict=True))}

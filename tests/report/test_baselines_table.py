@@ -3,10 +3,11 @@
 import math
 
 import pytest
-from made_up import STEPS, baseline, only, record, scores
+from made_up import PLAIN, STEPS, baseline, only, record, scores
 
 from lib.report import baselines, words
 
+ENDS = [(0, "pretrain"), (1, "vocabulary"), (3, "layers"), (2, "hidden")]
 SCRATCH = {"hidden.hidden_start": "random", "hidden.mlm_weight": 1.0, "hidden.steps": 9}
 
 
@@ -50,6 +51,16 @@ def test_each_model_stands_beside_the_classifier_without_an_encoder():
     taken = rows["seconds"].to_dict()
     assert (taken["student"], taken["adapted"], taken["scratch"]) == (110.0, 60.0, 120.0)
     assert math.isnan(taken["plain"])
+
+
+def test_the_models_of_a_study_that_adapts_nothing():
+    entries = [record(step, "tc", way=PLAIN, score=0.5 + 0.1 * place) for place, step in ENDS]
+    entries.append(record("vocabulary", "tc", way=PLAIN, changed={"teacher": "adapted"}))
+    rows = baselines.rows(scores(baseline("majority", 0.1), *entries)).set_index("model")
+    assert rows["mean"].to_dict() == pytest.approx(
+        {"majority": 10, "student": 70, "teacher": 60, "plain": 50}
+    )
+    assert "adapted teacher" not in baselines.table(rows.reset_index())["model"].tolist()
 
 
 def test_students_from_scratch_of_other_lengths_are_other_models():

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from made_up import baseline, record, scored, scores
+from made_up import PLAIN, baseline, record, scored, scores
 
 from lib.report import claims, rules, tables
 from lib.report.claims import FAILS, HOLDS, UNLEARNED, UNSEEN
@@ -132,6 +132,39 @@ def test_students_of_the_adapted_teacher():
     entries = scored("vocabulary", {"pos": 0.8})
     entries += scored("vocabulary", {"pos": 0.6}, changed={"teacher": "plain"})
     assert effect(entries, "adapted_beats_plain") == [pytest.approx(20), HOLDS]
+
+
+def test_a_study_of_the_plain_teacher_is_judged_by_its_own_ends():
+    """The drop is from the trimmed teacher to the last model; the adapted one is the variant."""
+    entries = [
+        entry
+        for step, score in (
+            ("pretrain", 0.9),
+            ("vocabulary", 0.8),
+            ("layers", 0.1),
+            ("hidden", 0.6),
+        )
+        for entry in scored(step, dict.fromkeys(TASKS, score), way=PLAIN)
+    ]
+    assert effect(entries, "drop_maximum") == [pytest.approx(13 - 20), FAILS]
+    assert judged(entries, "adapted_beats_plain")["verdict"] == NOT_RUN
+    how = {"way": PLAIN, "changed": {"teacher": "adapted"}}
+    entries += scored("hidden", dict.fromkeys(TASKS, 0.7), **how)
+    assert effect(entries, "adapted_beats_plain") == [pytest.approx(10), HOLDS]
+
+
+def test_the_ends_of_a_chain_count_once_among_the_seeds():
+    """A model with a role stands in the cells twice; the variance of the seeds must not."""
+    spreads = {"adapt": 0.03, "layers": 0.01, "ffn": 0.0, "hidden": 0.0, "vocabulary": 0.05}
+    entries = [
+        entry
+        for step, spread in spreads.items()
+        for entry in scored(step, {"pos": 0.8}, width=0.0, spread=spread)
+    ]
+    pooled = sum((100 * spread) ** 2 / 2 for spread in spreads.values()) / len(spreads)
+    entries += scored("hidden", {"pos": 0.5}, width=0.0, seeds=(1,), changed=SVD)
+    half = 1.96 * math.sqrt(pooled / 2 + pooled)
+    assert width(judged(entries, "truncation_beats_svd")) == pytest.approx(2 * half)
 
 
 def test_convergence_needs_more_than_one_pair():

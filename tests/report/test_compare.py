@@ -5,7 +5,7 @@ from statistics import fmean, stdev
 
 import pandas
 import pytest
-from made_up import CUTS, only, record, scores
+from made_up import CUTS, PLAIN, only, record, scores
 
 from lib.report import compare, present
 
@@ -124,6 +124,17 @@ def test_a_drop_is_to_the_teacher_of_the_same_chain():
         ["mlt", "tc", 5, False],
     ]
     assert swept["difference"].tolist() == pytest.approx([-10, 0.5, -30])
+
+
+def test_the_drop_of_a_chain_that_ends_with_another_step():
+    """From the trimmed teacher, which nothing has changed, to the last model."""
+    scored = dict(zip(PLAIN, (0.9, 0.8, 0.7, 0.6, 0.5), strict=True))
+    entries = [record(step, "tc", 1, score, way=PLAIN) for step, score in scored.items()]
+    small = {"hidden.hidden_size": 24}
+    entries.append(record("hidden", "tc", 1, 0.3, way=PLAIN, changed=small, sizes=(24, 40005)))
+    drops = compare.drops(scores(*entries))
+    assert drops[["step", "what"]].to_numpy().tolist() == [["hidden", "tc"]]
+    assert drops["difference"].tolist() == pytest.approx([-30])
 
 
 def test_one_value_is_no_comparison_and_no_records_give_none():

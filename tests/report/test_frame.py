@@ -7,11 +7,14 @@ import sys
 from statistics import fmean, stdev
 
 import pytest
-from made_up import CUTS, STEPS, baseline, record, scores
+from made_up import CUTS, PLAIN, STEPS, baseline, record, scores
 
 from lib import files
 from lib.errors import StudyError
 from lib.report import frame
+from lib.study import records
+
+ENDS = {"vocabulary": "teacher", "hidden": "finished"}
 
 
 def test_a_row_a_score_with_what_its_run_changed():
@@ -39,6 +42,66 @@ def test_the_order_of_the_cuts_is_that_of_the_chain():
     assert rows.iloc[-1]["order"] == other["order"]
     full = rows[rows["step"] == "vocabulary"]["order"].tolist()
     assert full == ["layers > ffn > hidden > vocabulary", "vocabulary", " > ".join(CUTS)]
+
+
+def roles(*entries):
+    """Step -> role of the records without changes, and how many roles the others have."""
+    rows = scores(*entries)
+    own = rows[rows["default"]]
+    assert not rows[rows["step"].isin(["ffn", "baseline"])]["role"].any()
+    return dict(zip(own["step"], own["role"], strict=True)), (rows["role"] != "").sum() - 2
+
+
+@pytest.mark.parametrize(
+    ("way", "teacher", "finished"),
+    [
+        (STEPS, "adapt", "vocabulary"),
+        (PLAIN, "vocabulary", "hidden"),
+        (("pretrain", "layers", "vocabulary"), "pretrain", "vocabulary"),
+        (("pretrain", "vocabulary", "adapt", "layers"), "adapt", "layers"),
+    ],
+)
+def test_the_teacher_is_the_last_model_whose_outputs_are_whole_and_the_finished_the_last(
+    way, teacher, finished
+):
+    """Whatever the order of the records."""
+    entries = [record(step, "tc", way=way) for step in way] + [baseline("majority", 0.1)]
+    found = {name: role for name, role in roles(*entries)[0].items() if role}
+    assert found == {teacher: "teacher", finished: "finished"}
+    assert roles(*entries[::-1])[0] == roles(*entries)[0]
+
+
+def test_the_studys_own_chain_decides_the_roles_and_not_a_longer_variant():
+    """A variant that is adapted after the vocabulary's cut has more steps than the study."""
+    own = [record(step, "tc", way=PLAIN) for step in PLAIN]
+    way = ("pretrain", "vocabulary", "adapt", "layers", "ffn", "hidden")
+    changed = {"teacher": "adapted"}
+    variant = [record(step, "tc", way=way) | {"changed": changed} for step in way[1:]]
+    assert roles(*variant, *own) == (dict.fromkeys(PLAIN, "") | ENDS, 2)
+    adapted = [record(step, "tc", way=PLAIN, changed=changed) for step in PLAIN[1:]]
+    assert roles(*adapted, *own) == (dict.fromkeys(PLAIN, "") | ENDS, 2)
+    rows = scores(*own, *adapted)
+    assert rows["adapted"].tolist() == [False] * 5 + [True] * 4
+    assert frame.setting(rows.iloc[-1].to_dict(), "teacher") == "adapted"
+
+
+def test_published_records_that_share_their_settings_keep_their_order(tmp_path):
+    """Records of two orders have equal settings, which the file holds once, in either order."""
+    other = {"order": "vocabulary > layers > ffn > hidden"}
+    entries = [record(step, changed=other) for step in other["order"].split(" > ")]
+    entries += [record(step) for step in STEPS]
+    entries += [record("hidden", "tc", changed=other), record("vocabulary", "tc")]
+    records.write_lines(tmp_path / "toy.jsonl", entries)
+    rows = scores(*records.read_lines(tmp_path / "toy.jsonl"))
+    assert rows["order"].tolist()[-2:] == [other["order"], " > ".join(CUTS)]
+    assert rows["chain"].tolist() == scores(*entries)["chain"].tolist()
+    own = rows[rows["default"]]["role"].tolist()
+    assert own == ["", "teacher", "", "", "", "finished", "finished"]
+
+
+def test_a_teacher_that_is_alone_yet_is_a_teacher():
+    assert scores(record("adapt", "tc"))["role"].tolist() == ["teacher"]
+    assert scores().empty and "role" in scores().columns
 
 
 def test_a_setting_that_is_left_out_has_its_default():

@@ -2,7 +2,7 @@
 
 import pandas
 import pytest
-from made_up import baseline, only, record, scores
+from made_up import PLAIN, baseline, only, record, scores
 
 from lib.report import main_table
 
@@ -67,11 +67,56 @@ def test_every_step_and_published_size_has_its_row():
     assert len(known) == 10 and (known["tc"] == "not run").sum() == 9
     names = ["parameters (M)", "published (M)", "Δ tc"]
     assert only(known, model="hidden 564")[names].tolist() == ["not run", "89.69", "not run"]
-    assert only(known, model="layers 6")["Δ tc"] == "no adapted teacher"
+    assert only(known, model="layers 6")["Δ tc"] == "no teacher"
     other = table(record("layers", "tc", 1, 0.8, teacher="ours"))
     models = ["teacher", "adapted teacher", "layers 6", "ffn", "hidden", "vocabulary"]
     assert other["model"].tolist() == models
     assert set(other["published (M)"]) == {"not available"}
+
+
+def plain(step, task=None, score=0.5, **more):
+    """A record of a study that trims the vocabulary first and adapts nothing; no model has an MLM
+    head.
+    """
+    more = {"way": PLAIN, "teacher": "ours"} | more
+    entry = record(step, task, 1, score, **more)
+    return entry if task else entry | {"scores": {"similarity": score}}
+
+
+def test_a_study_without_adaptation_in_the_order_of_its_chain():
+    own = {"vocabulary": 0.9, "layers": 0.8, "ffn": 0.7, "hidden": 0.6}
+    entries = [plain(step, score=score + 0.05) for step, score in own.items()]
+    entries += [plain(step, "tc", score) for step, score in own.items()]
+    found = table(plain("pretrain", "tc", 0.95), *entries)
+    names = ["vocabulary 40,005, hidden 768", "layers 6", "ffn 2,048", "hidden 312"]
+    assert found["model"].tolist() == ["teacher", *names]
+    assert "MLM loss" not in found
+    assert found["similarity"].tolist() == ["not measured", "0.95", "0.85", "0.75", "0.65"]
+    gaps = ["+5.0 (1)", "reference", f"{MINUS}10.0 (1)", f"{MINUS}20.0 (1)", f"{MINUS}30.0 (1)"]
+    assert found["Δ tc"].tolist() == gaps
+    assert "adapted teacher" not in main_table.page(
+        "toy", main_table.cells(scores(*entries)), main_table.baselines(scores())
+    )
+
+
+def test_a_language_that_is_not_finished_has_the_rows_of_the_studys_chain_too():
+    entries = [plain(step, "tc") for step in PLAIN]
+    entries += [plain(step, "tc", language="slk") for step in PLAIN[:3]]
+    found = table(*entries)
+    slovak = found[found["language"] == "slk"]
+    names = ["teacher", "vocabulary 40,005, hidden 768", "layers 6", "ffn", "hidden"]
+    assert slovak["model"].tolist() == names
+    assert slovak["tc"].tolist() == ["50.0 (1)"] * 3 + ["not run"] * 2
+
+
+def test_models_with_and_without_a_head_have_both_measures():
+    adapted = {"teacher": "adapted"}
+    entries = [plain(step, score=0.9) for step in PLAIN[1:]]
+    changed = plain("layers", score=0.8, changed=adapted)
+    changed["scores"] = {"mlm_loss": 3.0, "similarity": 0.8}
+    found = table(*entries, changed).set_index("model")
+    assert found.loc["layers 6; teacher adapted", "MLM loss"] == "3.00"
+    assert found.loc["layers 6", "similarity"] == "0.90"
 
 
 def test_other_settings_have_their_own_row():

@@ -23,6 +23,7 @@ def cells(languages=("mlt", "slk", "swh"), teachers=("ours",)):
             "vocab_size": 9000,
             "variant": "",
             "tuning": "",
+            "role": "teacher" if step == "adapt" else "",
             "task": task,
             "parameters": size,
             "metric": "macro_f1",
@@ -85,6 +86,17 @@ def test_models_off_the_usual_chain_are_hollow_and_off_the_line():
     numpy.testing.assert_allclose(points(panel.containers[0][0])[:, 0], [17.2, 3.9])
     hollow = [line for line in panel.lines if line.get_markerfacecolor() == "white"]
     numpy.testing.assert_allclose(points(hollow[0])[:, 0], [17.2, 11.8])
+
+
+def test_a_line_begins_at_the_teacher_wherever_its_chain_has_it():
+    """The trimmed teacher is the first point and has that name; the one before is hollow."""
+    frame = cells(("mlt",)).replace({"step": {"adapt": "vocabulary"}})
+    frame.loc[frame["step"] == "vocabulary", "parameters"] = 15e6
+    panel = size_plots.size_against_score(frame).axes[0]
+    numpy.testing.assert_allclose(points(panel.containers[0][0])[:, 0], [15, 11.8, 3.9])
+    hollow = [line for line in panel.lines if line.get_markerfacecolor() == "white"]
+    numpy.testing.assert_allclose(points(hollow[0])[:, 0], [17.2])
+    assert [text.get_text() for text in panel.texts] == ["hidden", "layers", "teacher"]
 
 
 def test_models_of_nearly_one_size_have_names_that_stand_apart_in_order():

@@ -18,7 +18,7 @@ def common_params(tmp_path_factory):
 @pytest.fixture
 def toy(common_params, data, monkeypatch):
     """Only the study `toy`, and an empty place for everything that it makes. Returns that place."""
-    for variable in ("STUDY_DATA_ROOT", "STUDY_MODELS_ROOT"):
+    for variable in ("STUDY_SOURCE", "STUDY_DATA_ROOT", "STUDY_MODELS_ROOT"):
         monkeypatch.delenv(variable, raising=False)
     toy_study.facts_in(common_params, monkeypatch)
     monkeypatch.setattr(records, "environment", lambda: {"commit": "none"})

@@ -11,7 +11,7 @@ import yaml
 
 from lib import facts
 from lib.data import corpora
-from lib.model import encoder
+from lib.model import mlm_head
 
 LANGUAGES = {"mlt": "mt", "swh": "sw"}  # and their codes in wikiann
 TEACHERS = {"mbert": ("bert", "mlt"), "xlm-r": ("xlm-roberta", "swh")}
@@ -31,7 +31,7 @@ def model_files(folder, family, sentences, adapted=False):
     if adapted:
         ids = torch.tensor([number for row in tokenizer(sentences)["input_ids"] for number in row])
         counts = torch.bincount(ids, minlength=len(tokenizer)) + 1.0
-        weight, bias = encoder.readout(model)
+        weight, bias = mlm_head.readout(model)
         with torch.no_grad():
             weight.mul_(0.01)
             bias.copy_((counts / counts.sum()).log())

@@ -40,16 +40,16 @@ def test_answers_are_kept_beside_the_records():
     assert kept == json.loads(json.dumps({"gold": GOLD, "predictions": WORSE}))
 
 
-def test_the_difference_to_the_adapted_teacher_and_to_the_baselines():
+def test_the_difference_to_the_teacher_and_to_the_baselines():
     run, teacher = scored("layers"), scored("adapt")
     majority = baseline(run.study, "mlt", "pos", "majority")
     for other, predictions in ((run, WORSE), (teacher, GOLD), (majority, WORST)):
         answers.keep(other, GOLD, predictions)
     found = answers.paired(run)
-    assert set(found) == {"adapted teacher", "majority"}  # ngrams has kept nothing
+    assert set(found) == {"teacher", "majority"}  # ngrams has kept nothing
     score = metrics.score("accuracy", GOLD, WORSE)["accuracy"]
     for name, other, predictions in (
-        ("adapted teacher", teacher, GOLD),
+        ("teacher", teacher, GOLD),
         ("majority", majority, WORST),
     ):
         assert found[name] == {
@@ -82,20 +82,20 @@ def test_a_variant_of_training_is_compared_with_models_trained_in_the_same_way()
     limited = baseline(run.study, "mlt", "pos", "ngrams", "", {"finetune": {"train_limit": 5}})
     for other in (run, teacher, limited, scored("adapt")):
         answers.keep(other, GOLD, WORSE)
-    assert references(run) == {"adapted teacher": teacher.id, "ngrams": limited.id}
+    assert references(run) == {"teacher": teacher.id, "ngrams": limited.id}
 
 
-def test_a_variant_is_compared_with_the_adapted_teacher_of_the_main_chain():
+def test_a_variant_is_compared_with_the_teacher_of_the_main_chain():
     variant = {"adapt": {"sentences": 5}, "layers": {"layer_choice": "first_k"}}
     run = scored("layers", overrides=variant)
     answers.keep(run, GOLD, WORSE)
     answers.keep(scored("adapt"), GOLD, GOLD)
-    assert references(run) == {"adapted teacher": scored("adapt").id}
+    assert references(run) == {"teacher": scored("adapt").id}
 
 
 def test_a_variant_is_compared_with_the_studys_own_model_and_a_cut_with_its_input():
     expected = {
-        "adapted teacher": scored("adapt"),
+        "teacher": scored("adapt"),
         "study's own": scored("ffn"),
         "before the cut": scored("layers", **FIRST_K),
     }
@@ -104,8 +104,25 @@ def test_a_variant_is_compared_with_the_studys_own_model_and_a_cut_with_its_inpu
         answers.keep(run, GOLD, WORSE)
     assert references(variant) == {name: run.id for name, run in expected.items()}
     assert references(scored("vocabulary")) == {
-        "adapted teacher": scored("adapt").id,
+        "teacher": scored("adapt").id,
         "before the cut": scored("hidden").id,
     }
-    # the adapted teacher is also the input of this cut, and nobody scored the study's own layers
-    assert set(answers.paired(scored("layers", **FIRST_K))) == {"adapted teacher"}
+    # the teacher is also the input of this cut, and nobody scored the study's own layers
+    assert set(answers.paired(scored("layers", **FIRST_K))) == {"teacher"}
+
+
+def test_a_study_that_adapts_nothing_is_compared_with_its_trimmed_teacher():
+    toy_study.write_study(toy_study.PLAIN)
+    order = ("pretrain", "adapt", *toy_study.PLAIN["order"][1:])
+    adapted = scored("hidden", order=order)
+    others = [scored(step) for step in ("vocabulary", "hidden", "pretrain")]
+    for run in (adapted, scored("ffn", order=order), *others):
+        answers.keep(run, GOLD, WORSE)
+    assert references(adapted) == {
+        "teacher": scored("vocabulary").id,
+        "study's own": scored("hidden").id,
+        "before the cut": scored("ffn", order=order).id,
+    }
+    assert references(scored("hidden")) == {"teacher": scored("vocabulary").id}
+    # also the teacher is the result of a cut
+    assert references(scored("vocabulary")) == {"before the cut": scored("pretrain").id}

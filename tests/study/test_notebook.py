@@ -250,6 +250,7 @@ def fakes(monkeypatch):
     fake_encoder.save = save
     described = lambda model, whole: {"parameters": model.size, "of": whole}  # noqa: E731
     monkeypatch.setattr(notebook.sizes, "describe", described)
+    monkeypatch.setattr(notebook.sizes, "parameters", lambda model: model.size)
     for package, name, module in (
         (lib.export, "card", fake_card),
         (lib.model, "encoder", fake_encoder),
@@ -259,7 +260,7 @@ def fakes(monkeypatch):
 
 
 def model_of(size):
-    return types.SimpleNamespace(size=size, num_parameters=lambda: size)
+    return types.SimpleNamespace(size=size)
 
 
 def card_of(run):

@@ -235,6 +235,48 @@ def test_cuts_of_the_plain_teacher_say_so():
 
 
 @pytest.mark.parametrize(
+    ("order", "teacher"),
+    [
+        (ORDER, "adapt"),
+        (tuple(toy_study.PLAIN["order"]), "vocabulary"),
+        (("pretrain", "adapt", "vocabulary", "layers", "hidden"), "vocabulary"),
+        (("pretrain", "ffn", "hidden"), "pretrain"),
+    ],
+)
+def test_a_distillation_is_taught_by_the_model_before_or_by_the_chains_teacher(order, teacher):
+    """By the same model in every study, for equal ids are one run."""
+    toy_study.write_study(toy_study.PLAIN, "plain")
+    for name in ("toy", "plain"):
+        models = {run.step: run for run in chain(studies.load(name), "mlt", order=order)}
+        assert models["hidden"].taught_by == models["hidden"].parent
+        given = {"hidden": {"taught_by": "teacher"}}
+        changed = chain(studies.load(name), "mlt", overrides=given, order=order)
+        found = {run.step: run for run in changed}["hidden"]
+        assert found.taught_by == models[teacher]
+        assert found.changed["hidden.taught_by"] == "teacher"
+
+
+def test_cuts_of_an_adapted_teacher_say_so_where_the_study_has_the_plain_one():
+    toy_study.write_study(toy_study.PLAIN, "plain")
+    study = studies.load("plain")
+    assert all(run.changed == {} for run in chain(study, "mlt"))
+    order = ("pretrain", "adapt", *study.order[1:])
+    runs = chain(study, "mlt", order=order)
+    assert tuple(run.step for run in runs) == order
+    assert [run.changed for run in runs] == [{}, {}] + [{"teacher": "adapted"}] * 4
+    assert runs[0] == chain(study, "mlt")[0] and not {*runs[1:]} & {*chain(study, "mlt")}
+    assert runs[1].id == ids()[1] and runs[-1].parameters["order"] == list(order)
+    given = {"adapt": {"steps": 9}}
+    longer = chain(study, "mlt", overrides=given, order=order)
+    assert longer[-1].changed == {"teacher": "adapted", "adapt.steps": 9}
+    with pytest.raises(StudyError, match="overrides: 'adapt' is none of pretrain, vocabulary, la"):
+        chain(study, "mlt", overrides=given)
+    toy_study.write_study(toy_study.changed(toy_study.PLAIN, "steps.adapt"), "never")
+    with pytest.raises(StudyError, match="study 'never': order: 'adapt' is none of pretrain, lay"):
+        chain(studies.load("never"), "mlt", order=order)
+
+
+@pytest.mark.parametrize(
     ("given", "said"),
     [
         ({"layers": {"num_hidden_layers": 5}}, "layers: num_hidden_layers 5 was asked for; the te"),
@@ -343,7 +385,7 @@ def test_runs_of_baselines():
         for kind in steps.choices("baseline", "kind")
         for limit in (0, 20)
     }
-    assert len(different) == 16 and run.id in different
+    assert len(different) == 24 and run.id in different
 
 
 def test_a_baseline_depends_on_its_task_data_and_amount_only(tmp_path, monkeypatch):

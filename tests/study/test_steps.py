@@ -30,7 +30,7 @@ def test_the_registry_names_each_step_once_and_its_notebook_exists():
 
 def test_the_words_of_a_setting_are_the_declared_ones():
     assert steps.choices("hidden", "distillation_loss") == ("mse", "kl", "plain_kl")
-    assert steps.choices("baseline", "kind") == ("majority", "ngrams")
+    assert steps.choices("baseline", "kind") == ("majority", "ngrams", "static")
     for other in (("hidden", "hidden_size"), ("hidden", "nothing"), ("nothing", "kind")):
         assert steps.choices(*other) == ()
 

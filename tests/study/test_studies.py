@@ -19,8 +19,42 @@ def test_a_study_holds_what_its_file_says_and_all_settings():
     assert (study.chain_seed, study.task_seeds) == (1, (1, 2))
     assert study.baselines == study.measures == study.variants == ()
     assert study.settings["ffn"] == STUDY["steps"]["ffn"]
-    assert study.settings["layers"] == STUDY["steps"]["layers"]
+    assert study.settings["layers"] == STUDY["steps"]["layers"] | steps.LATER["layers"]
     assert set(study.settings) == {*study.order, "finetune"}
+
+
+def test_steps_beside_the_order_have_settings_and_only_variants_take_them():
+    with_adapt = ["pretrain", "adapt", *toy_study.PLAIN["order"][1:]]
+    variant = {"set": {"adapt": {"steps": 3}}, "order": with_adapt, "score": ["adapt", "layers"]}
+    toy_study.write_study(toy_study.PLAIN | {"variants": [variant]})
+    study = studies.load("toy")
+    assert study.order == tuple(toy_study.PLAIN["order"])
+    assert study.chain_steps == steps.names("teacher", "cut")
+    assert study.settings["adapt"] == STUDY["steps"]["adapt"] | {"sentences": 0}
+    assert study.variants[0].order == with_adapt
+    toy_study.write_study(toy_study.changed(toy_study.PLAIN, "steps.adapt"))
+    assert "adapt" not in studies.load("toy").chain_steps
+    given = {"adapt": {"steps": 3}}
+    with pytest.raises(StudyError, match="here: unknown key 'adapt'; it takes ffn, finetune"):
+        studies.override(studies.load("toy"), studies.load("toy").settings, given, "here")
+    toy_study.write_study(toy_study.PLAIN | {"score": ["adapt"]}, "other")
+    assert studies.load("other").score == ("adapt",)
+
+
+@pytest.mark.parametrize(
+    ("order", "reference"),
+    [
+        (["pretrain", "adapt", "layers", "vocabulary"], "adapt"),
+        (["pretrain", "vocabulary", "layers", "ffn"], "vocabulary"),
+        (["pretrain", "adapt", "vocabulary", "hidden"], "vocabulary"),
+        (["pretrain", "vocabulary", "adapt", "hidden"], "adapt"),
+        (["pretrain", "layers", "vocabulary"], "pretrain"),
+        (["pretrain"], "pretrain"),
+    ],
+)
+def test_students_are_compared_with_the_last_model_that_no_cut_has_changed(order, reference):
+    toy_study.write_study(STUDY | {"order": order, "score": ["pretrain"]})
+    assert studies.load("toy").reference == reference
 
 
 def test_defaults_of_settings_may_be_left_out():
@@ -52,6 +86,11 @@ def test_where_things_lie_comes_from_the_environment_or_the_file(monkeypatch, tm
     monkeypatch.setenv("STUDY_MODELS_ROOT", str(tmp_path / "models"))
     study = studies.load("toy")
     assert (study.source.root, study.models_root) == (tmp_path / "data", tmp_path / "models")
+    monkeypatch.setenv("STUDY_SOURCE", "hub")
+    assert studies.load("toy").source.kind == "hub"
+    monkeypatch.setenv("STUDY_SOURCE", "web")
+    with pytest.raises(StudyError, match="STUDY_SOURCE: 'web' is none of sample, local, hub; take"):
+        studies.load("toy")
 
 
 def test_a_pair_is_found_by_its_language_and_teacher():
@@ -105,7 +144,10 @@ WRONG = {
     "finetune.tc": ({"epoch": 9}, "finetune: tc: unknown key 'epoch'"),
     "score": (["prune"], "score: 'prune' is none of pretrain, adapt, layers"),
     "tasks": (["qa"], "tasks: 'qa' is none of tc, sa, ner, pos; take one of these"),
-    "baselines": (["best"], "baselines: 'best' is none of majority, ngrams; take one of these"),
+    "baselines": (
+        ["best"],
+        "baselines: 'best' is none of majority, ngrams, static; take one of these",
+    ),
     "measure": ({"speed": {}}, "measure: 'speed' is none of perplexity, lens; take one of these"),
     "variants": ([{}], "variants: set is missing; add it"),
 }

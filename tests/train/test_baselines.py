@@ -269,7 +269,7 @@ def test_the_test_split_chooses_nothing():
 
 def test_an_unknown_kind_is_refused():
     with pytest.raises(
-        StudyError, match="baseline: 'best' is none of majority, ngrams; take one of these"
+        StudyError, match="baseline: 'best' is none of majority, ngrams, static; take one"
     ):
         baselines.answer(
             task("sequence", texts("a", "b"), texts("a"), texts("a"), "macro_f1"), "best"

@@ -8,7 +8,7 @@ import toys
 from torch import nn
 
 from lib.errors import StudyError
-from lib.model import device, encoder, hidden
+from lib.model import device, encoder, hidden, mlm_head
 from lib.train import distillation, pretraining
 
 pytestmark = pytest.mark.slow
@@ -71,7 +71,7 @@ def test_the_whole_gradient_against_dense_logits(family, tied, count):
     terms = loss(student, batch)
     assert terms["loss"].item() == pytest.approx(expected, rel=1e-4)
     terms["loss"].backward()
-    assert (encoder.readout(student)[0] is student.get_input_embeddings().weight) is tied
+    assert (mlm_head.readout(student)[0] is student.get_input_embeddings().weight) is tied
     found = {
         name: tensor.grad
         for name, tensor in student.named_parameters()
@@ -160,7 +160,7 @@ def test_only_the_student_learns(family, tmp_path):
     assert (
         not teacher.training
         and not student.training
-        and encoder.readout(student)[0] is student.get_input_embeddings().weight
+        and mlm_head.readout(student)[0] is student.get_input_embeddings().weight
     )
     assert not any(
         start[name].equal(tensor)

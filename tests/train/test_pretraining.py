@@ -6,7 +6,7 @@ import toys
 
 from lib.data import batches
 from lib.measure import mlm
-from lib.model import device, encoder
+from lib.model import device, mlm_head
 from lib.train import pretraining
 
 both = pytest.mark.parametrize("family", toys.FAMILIES)
@@ -26,5 +26,5 @@ def test_training_teaches(family, tmp_path, monkeypatch):
     assert not any(
         before[name].equal(tensor) for name, tensor in toys.bits(model).items() if tensor.dim() == 2
     )  # every matrix learns
-    assert encoder.readout(model)[0] is model.get_input_embeddings().weight
+    assert mlm_head.readout(model)[0] is model.get_input_embeddings().weight
     assert {"step", "loss", "learning_rate", "grad_norm"} <= set(learned["history"][0])

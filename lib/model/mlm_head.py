@@ -1,0 +1,36 @@
+"""The head of a masked language model: from hidden states to logits. An encoder may have none."""
+
+import torch
+from torch import nn
+
+from lib.model import encoder
+from lib.model.families import family, has_head
+
+
+def transform(model, hidden: torch.Tensor) -> torch.Tensor:
+    """The head's transform of hidden states, (..., H) -> (..., H), which the readout follows."""
+    names = family(model.config)
+    head = model.get_submodule(names.head)
+    for name in names.transform:
+        hidden = nn.functional.gelu(hidden) if name == "gelu" else getattr(head, name)(hidden)
+    return hidden
+
+
+def readout(model) -> tuple[torch.Tensor, torch.Tensor]:
+    """(weight (V, H), bias (V,)) of the head: logits = transform(hidden) @ weight.T + bias."""
+    decoder = model.get_submodule(family(model.config).head).decoder
+    return decoder.weight, decoder.bias
+
+
+def logits(model, hidden: torch.Tensor) -> torch.Tensor:
+    """Vocabulary logits (..., V) of hidden states (..., H)."""
+    return nn.functional.linear(transform(model, hidden), *readout(model))
+
+
+@torch.no_grad()
+def outputs(model, batch: dict) -> torch.Tensor:
+    """What the model gives for a batch: its logits (B, T, V), or without an MLM head its hidden
+    states (B, T, H).
+    """
+    hidden = encoder.hidden_states(model, batch)
+    return logits(model, hidden) if has_head(model.config) else hidden
