@@ -158,7 +158,7 @@ SIZES = {"model_type": "bert", "hidden_size": 0}
             "f4b8",
             "e5-small: sha256: 'f4b8' is no sha256; write its 64",
         ),
-        ("models", "e5-small.file", "/x.bin", "e5-small: file: '/x.bin' is not a f"),
+        ("models", "e5-small.file", "/x.bin", "e5-small: file: '/x.bin' is not a p"),
         (
             "models",
             "e5-small.version",

@@ -1,7 +1,6 @@
 """The layers of a student by search: those whose untrained student agrees best with the teacher.
 
-Not in the paper. Of the measures that were tried on untrained students, the agreement of sentence
-vectors predicted best which choice of layers gives the better student after training.
+Not in the paper. params/studies/e5.yaml says how well this predicted students after training.
 """
 
 import torch

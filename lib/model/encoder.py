@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import torch
-from transformers import AutoConfig, AutoModelForMaskedLM
+from transformers import AutoConfig, AutoModelForMaskedLM, AutoTokenizer
 
 from lib import files
 from lib.errors import StudyError
@@ -132,10 +132,10 @@ def _check_tensors(model, report: dict, source) -> None:
 
 
 def _check_saved(tokenizer, folder: Path) -> None:
-    """StudyError if the tokenizer of a folder gives other ids than the one that was saved."""
+    """StudyError if AutoTokenizer of a folder gives other ids than the tokenizer that was saved."""
     tokens = tokenizer.convert_ids_to_tokens(range(0, len(tokenizer), len(tokenizer) // 500 + 1))
     texts = [" ".join(tokens).replace("\u2581", " "), "12 km²,  ﬁne:\u00a0½ Ｈaġa waħda."]
-    again = loading.tokenizer(folder, {})
+    again = loading.read(AutoTokenizer, folder)
     for text in texts:
         if again(text)["input_ids"] != tokenizer(text)["input_ids"]:
             raise StudyError(
