@@ -164,8 +164,8 @@ def distil(
             f"student and teacher must share one vocabulary; they have {sizes[0]} and {sizes[1]} "
             "tokens: trim both or none"
         )
-    train = train[: settings["sentences"] or None]
-    if settings["distillation_target"] == "hidden":
+    train = train[: settings.get("sentences") or None]
+    if settings.get("distillation_target") == "hidden":
         turned = None
         if student.config.hidden_size != teacher.config.hidden_size:
             encoded = batches.encode(train[:SENTENCES], tokenizer, settings["max_length"])
