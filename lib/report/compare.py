@@ -28,7 +28,8 @@ def sweep(
     """The comparison of all values of the setting `name` at the steps `at`, to the study's own.
 
     `given` are settings that all models share though they are not the study's. `whole` is the step
-    before the cut: its models stand for the value that cuts nothing, and differences are to them.
+    before the cut: its models stand for the value that cuts nothing, and differences are to them;
+    where a study makes this cut earlier, there are none.
     A measure of which a language has one value only is left out.
     """
     part = with_value(scores[scores["step"].isin(at)], name, given)
@@ -37,7 +38,9 @@ def sweep(
         part = part[cuts == cuts.max()].assign(step="all cuts")
     part = part.assign(reference=part["own"] & (not whole))
     if whole:
-        chosen = scores["default"] & (scores["step"] == whole)
+        cut = name.partition(".")[0]
+        before = scores["chain"].map(lambda way: cut not in way).astype(bool)
+        chosen = scores["default"] & (scores["step"] == whole) & before
         uncut = scores[chosen & scores["language"].isin(part["language"])]
         uncut = uncut.assign(value=uncut[_SIZES[name]].astype(int), own=False, reference=True)
         part = _sorted(pandas.concat([uncut, part]), name)

@@ -205,3 +205,11 @@ def test_learning_curves_of_a_comparison():
         ["Maltese", "mse", 2, 0.9, 4.0],
         ["Maltese", "kl", 2, 0.9, 4.0],
     ]
+
+
+def test_a_model_after_the_cut_is_not_the_value_that_cuts_nothing():
+    entries = [
+        record("vocabulary", "tc", 1, 0.6, way=PLAIN),
+        record("hidden", "tc", 1, 0.5, way=PLAIN),
+    ]
+    assert sweep_of(entries, "vocabulary.kept_tokens", at=["vocabulary"], whole="hidden").empty
