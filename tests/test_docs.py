@@ -41,7 +41,8 @@ def table_rows(text):
     """The rows of the tables in a text, as dictionaries from column to cell."""
     rows, columns = [], None
     for line in text.splitlines():
-        cells = [cell.strip() for cell in line.strip("| ").split("|")] if line[:1] == "|" else None
+        inside = line.strip().removeprefix("|").removesuffix("|")
+        cells = [cell.strip() for cell in inside.split("|")] if line[:1] == "|" else None
         if cells is None:
             columns = None
         elif columns is None:
