@@ -823,13 +823,13 @@ FACTS = {
         "models",
         "x",
         PACKAGE | {"file": "/etc/passwd"},
-        "x: file: '/etc/passwd' is not a f",
+        "x: file: '/etc/passwd' is not a p",
     ),
     "a package's file above": (
         "models",
         "x",
         PACKAGE | {"file": "a/../../x"},
-        "x: file: 'a/../../x' is not a f",
+        "x: file: 'a/../../x' is not a p",
     ),
     "a package that is an option": (
         "models",

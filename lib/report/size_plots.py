@@ -39,8 +39,11 @@ def size_against_score(cells: pandas.DataFrame) -> Figure:
             title = tasks[task] if len(teachers) == 1 else f"{tasks[task]}, {teacher}"
             axes.set_title(title, loc="left", pad=62)
         known = facts.facts("languages")
+        scored = {*cells[cells["runs"] > 0]["language"]}
         handles = [
-            Line2D([], [], label=known[key]["name"], **style) for key, style in looks.items()
+            Line2D([], [], label=known[key]["name"], **style)
+            for key, style in looks.items()
+            if key in scored
         ]
         hollow = {"linestyle": "", "marker": "o", "markerfacecolor": "white", "color": "black"}
         notes = [Line2D([], [], label="not adapted, or other settings", **hollow)]
