@@ -34,7 +34,14 @@ def serving(
     of the content), `slow` (a second before each answer) or `stalled` (no answer).
     """
     content = {"repositories": repositories, "files": files, "gated": gated, "faults": faults or {}}
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), content))
+    with running(type("Handler", (_Handler,), content)) as address:
+        yield address
+
+
+@contextmanager
+def running(handler):
+    """Yield the address of a loopback server with this handler of requests."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_port}"

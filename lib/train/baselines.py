@@ -132,6 +132,7 @@ def _fitted(rows, gold: Sequence[int], settings: dict, labels: int):
 def _static(task: Task, teacher: tuple):
     """Candidates on the teacher's input vectors; each word is answered on its own."""
     rows, of_words = static.features(task, *teacher), task.kind == "token"
+    table = teacher[0].get_input_embeddings().weight.numel()
     gold = [tag for tags in _gold(task, "train") for tag in (tags if of_words else [tags])]
     gold = [task.labels.index(tag) for tag in gold]
     for settings in _candidates(task.metric):
@@ -144,7 +145,7 @@ def _static(task: Task, teacher: tuple):
                 return [*found]
             return [tuple(itertools.islice(found, len(tags))) for tags in _gold(task, part)]
 
-        yield settings, weights.size, answers
+        yield settings, weights.size + table, answers
 
 
 def _texts(task: Task):

@@ -10,12 +10,11 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import threading
 import zipfile
-from contextlib import contextmanager
 from functools import partial
 
 import pytest
+from hub_server import running
 
 from lib import files
 from lib.data import package
@@ -88,22 +87,14 @@ def installed():
     return importlib.util.find_spec(NAME) is not None or any(NAME in name for name in names)
 
 
-@contextmanager
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        """Say nothing: pytest shows what matters."""
+
+
 def serving(folder):
-    """The address of a loopback server of the files of a folder."""
-
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_):
-            """Say nothing: pytest shows what matters."""
-
-    handler = partial(Handler, directory=folder)
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
+    """A context with the address of a loopback server of the files of a folder."""
+    return running(partial(Quiet, directory=folder))
 
 
 def test_the_file_comes_back_and_nothing_is_installed(entry, offered, capsys):

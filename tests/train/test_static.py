@@ -74,4 +74,6 @@ def test_labels_that_the_vectors_tell_apart_are_learnt(teacher):
     data = task("sequence", {"train": texts, "dev": texts, "test": texts}, ("a", "b"))
     result = baselines.answer(data, "static", teacher)
     assert result["scores"]["macro_f1"] == 1.0
-    assert result["parameters"] == 2 * (teacher[0].config.hidden_size + 1)
+    config = teacher[0].config
+    table = config.vocab_size * config.hidden_size  # it is stored too
+    assert result["parameters"] == 2 * (config.hidden_size + 1) + table
