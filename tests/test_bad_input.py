@@ -242,17 +242,27 @@ FILES = {  # what stands where in a study file (nothing: the key is gone) -> wor
         {"speed": {}},
         "measure: 'speed' is none of perplexity, lens; take one of these",
     ),
-    "a measure without settings": ("measure", {"lens": {}}, "measure: lens: sentences is missing"),
+    "a measure in a word": ("measure", {"lens": "all"}, "measure: lens: 'all' is not a mapping"),
+    "a variant's unknown measure": (
+        "variants",
+        [{"set": {}, "measure": ["speed"]}],
+        "variants: measure: 'speed' is none of perplexity, lens",
+    ),
+    "a variant's measure with settings": (
+        "variants",
+        [{"set": {}, "measure": {"lens": {"sentences": 3}}}],
+        "variants: measure: {'lens': {'sentences': 3}} is not a list",
+    ),
     "an unknown baseline": (
         "baselines",
         ["majority", "best"],
         "baselines: 'best' is none of majority, ngrams",
     ),
     "one baseline, no list": ("baselines", "majority", "baselines: 'majority' is not a list"),
-    "half a sentence to adapt on": (
-        "steps.adapt.sentences",
+    "half a sentence to distil on": (
+        "steps.layers.sentences",
         0.5,
-        "steps: adapt: sentences: 0.5 is not a whole number",
+        "steps: layers: sentences: 0.5 is not a whole number",
     ),
     "a text of one token": (
         "steps.adapt.max_length",
@@ -520,9 +530,9 @@ REQUESTS = {
         scoring(overrides={"finetune": {"token": 3}}),
         "overrides: finetune: token: 3 is not a mapping of `key: value` pairs",
     ),
-    "a measure that is not asked for": (
-        notebook("lens"),
-        "the study 'toy' does not measure lens; add `measure: {lens: {sentences: ...}}`",
+    "a measure of half a sentence": (
+        notebook("lens", overrides={"lens": {"sentences": 0.5}}),
+        "overrides: lens: sentences: 0.5 is not a whole number",
     ),
     "a collection of nothing": (
         lambda: publish.collect("toy"),
@@ -799,7 +809,7 @@ FACTS = {
         "models",
         "x",
         {"make": "local", "foldr": "x"},
-        "x: unknown key 'foldr'; it takes adapted, folder, hidd",
+        "x: unknown key 'foldr'; it takes adapted, folder, make, text",
     ),
     "a package without a checksum": (
         "models",
@@ -843,31 +853,19 @@ FACTS = {
         PACKAGE | {"version": "1/../../x"},
         "x: version: '1/../../x' cannot be a name",
     ),
-    "narrowed to nothing": (
-        "models",
-        "x",
-        {"make": "local", "folder": "x", "hidden_size": 0},
-        "x: hidden_size: 0 is out of range",
-    ),
-    "narrowed by a word": (
-        "models",
-        "x",
-        HUB | {"intermediate_size": "768"},
-        "x: intermediate_size: '768' is not a whol",
-    ),
     "a vocabulary above": (
         "models",
         "x",
         {"make": "local", "folder": "x", "vocabulary": "../v"},
-        "x: unknown key 'vocabulary'; it takes adapted, folder, hidden_size",
+        "x: unknown key 'vocabulary'; it takes adapted, folder, make, text",
     ),
-    "no layers": (
+    "a size of a teacher that is read": (
         "models",
         "x",
-        {"make": "local", "folder": "x", "num_hidden_layers": 0},
-        "x: num_hidden_layers: 0 is out of range",
+        {"make": "local", "folder": "x", "num_hidden_layers": 2},
+        "x: unknown key 'num_hidden_layers'; it takes adapted, folder, make, text",
     ),
-    "a new one narrowed": (
+    "a size outside its configuration": (
         "models",
         "x",
         {"make": "new", "configuration": {}, "hidden_size": 8},

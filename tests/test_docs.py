@@ -105,12 +105,13 @@ def test_the_readme_table_has_the_rows_of_the_main_table():
     languages = {"slk": "Slovak", "swh": "Swahili"}
     assert [row["language"] for row in shown] == [n for n in languages.values() for _ in range(3)]
     for code, language in languages.items():
-        models = table_rows(section(main_table, f"{language}, e5-small"))
-        models = [row for row in models if "parameters (M)" in row]
+        rows = table_rows(section(main_table, f"{language}, e5-small"))
+        models = [row for row in rows if "parameters (M)" in row]
+        teacher = next(row["model"] for row in rows if row.get("Δ average") == "reference")
         none = dict.fromkeys(SAME, "")
         of_name = {
             "character n-grams": none | {task: ngrams[code][task] for task in TASKS.values()},
-            "teacher": next(row for row in models if row["model"].startswith("vocabulary")),
+            "teacher": next(row for row in models if row["model"] == teacher),
             "finished student": min(models, key=lambda row: float(row["parameters (M)"])),
         }
         rows = [row for row in shown if row["language"] == language]
@@ -129,7 +130,7 @@ def paragraphs(text):
 
 
 def test_numbers_of_the_findings_are_in_the_tables_they_link():
-    """Names of code, such as `mini-bert-192`, and link targets are not numbers of results."""
+    """Names of code, such as `e5-small`, and link targets are not numbers of results."""
     page = files.ROOT / "docs" / "findings.md"
     checked = set()
     for paragraph in paragraphs(text_of(page)):
@@ -141,7 +142,7 @@ def test_numbers_of_the_findings_are_in_the_tables_they_link():
             f"{sorted(unknown)} is in no table that this paragraph links:\n{paragraph}"
         )
         checked |= numbers(stated)
-    assert len(checked) > 80
+    assert len(checked) > 30
 
 
 def test_the_speed_page_has_the_benchmark_table():

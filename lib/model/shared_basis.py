@@ -4,6 +4,8 @@ All matrices turn with the same basis. LayerNorms work dimension by dimension an
 it, so their scales and shifts are fitted anew. This start is ours, not the paper's.
 """
 
+import contextlib
+
 import torch
 from torch import nn
 
@@ -74,16 +76,26 @@ def fit_norms(small, whole, basis: torch.Tensor, batches: list[dict]) -> None:
         norm.bias.copy_(y / count - norm.weight * x / count)
 
 
+class _Reached(Exception):
+    """Ends a forward pass where nothing above is needed."""
+
+
 def _seen(small, norm, whole, target, batch: dict) -> tuple[torch.Tensor, torch.Tensor]:
     """(input of `norm`, output of `target`) at the real positions of a batch, (tokens, H)."""
     seen = []
+
+    def reached(states):
+        seen.append(states[batch["attention_mask"].bool()])
+        raise _Reached
+
     hooks = [
-        target.register_forward_hook(lambda *call: seen.append(call[2])),
-        norm.register_forward_hook(lambda *call: seen.append(call[1][0])),
+        target.register_forward_hook(lambda *call: reached(call[2])),
+        norm.register_forward_pre_hook(lambda _, given: reached(given[0])),
     ]
     for model in (whole, small):
-        mlm_head.transform(model, encoder.hidden_states(model, batch))
+        with contextlib.suppress(_Reached):
+            mlm_head.transform(model, encoder.hidden_states(model, batch))
     for hook in hooks:
         hook.remove()
-    leaving, entering = (states[batch["attention_mask"].bool()] for states in seen)
+    leaving, entering = seen
     return entering, leaving

@@ -1,6 +1,6 @@
 """The commands of the report.
 
-python -m lib.report make mini    figures of a study's published records, and figures/README.md
+python -m lib.report make e5      figures of a study's published records, and figures/README.md
 python -m lib.report make demo --records FILE --figures FOLDER    elsewhere, with the notebooks
 python -m lib.report readme       write figures/README.md
 """

@@ -26,6 +26,9 @@ WITHOUT_ENCODER = ("majority", "ngrams", "static")
 _OWN = {"pretrain": "plain", "hidden": "whole"}  # of models without a role
 _SHORT = {"ngrams": "n-grams", "whole": "all tokens"}  # on an axis; others have their keys
 _SCRATCH = {"hidden.hidden_start": "random", "hidden.mlm_weight": 1}
+_LENGTH = {"teacher", "hidden.steps", "hidden.learning_rate"} | {
+    f"{step}.distillation_target" for step in ("layers", "hidden")
+}  # what may differ for a student from scratch: its training, and steps that give it nothing
 _ABOVE = ("difference", "low", "high")
 
 
@@ -101,9 +104,12 @@ def _named(row: dict) -> tuple[int, str | None, int]:
         teacher = "adapted" if row["adapted"] else "teacher"
         kinds = {TEACHER: teacher, FINISHED: "student"}
         kind = kinds.get(row["role"], _OWN.get(row["step"]))
-    elif row["step"] == "hidden" and _SCRATCH.items() <= changed.items():
-        length = changed.keys() - _SCRATCH.keys() <= {"hidden.steps", "hidden.learning_rate"}
-        kind, steps = ("scratch", changed.get("hidden.steps", 0)) if length else (None, 0)
+    elif (
+        row["step"] == "hidden"
+        and _SCRATCH.items() <= changed.items()
+        and not (changed.keys() - _SCRATCH.keys() - _LENGTH)
+    ):
+        kind, steps = "scratch", changed.get("hidden.steps", 0)
     return [*MODELS, None].index(kind), kind, steps
 
 

@@ -11,7 +11,7 @@ import pandas
 
 from lib import facts
 from lib.report.frame import STATISTICS, TEACHER, setting, statistics
-from lib.study import steps
+from lib.study import steps, studies
 
 MEASURES = {  # lower is better, but for the similarity
     "mlm_loss": "MLM loss on held-out text (nats)",
@@ -25,46 +25,54 @@ _SIZES = {"hidden.hidden_size": "hidden_size", "vocabulary.kept_tokens": "vocab_
 def sweep(
     scores: pandas.DataFrame, name: str, at: list[str], given: dict | None = None, whole: str = ""
 ) -> pandas.DataFrame:
-    """The comparison of all values of the setting `name` at the steps `at`, to the study's own.
+    """The comparison of all values of the setting `name` at the steps or roles `at`, to the study's
+    own.
 
     `given` are settings that all models share though they are not the study's. `whole` is the step
-    before the cut: its models stand for the value that cuts nothing, and differences are to them;
-    where a study makes this cut earlier, there are none.
+    or role before the cut: its models stand for the value that cuts nothing, and differences are to
+    them. Where a study makes this cut earlier there are none, and differences are to its own value.
     A measure of which a language has one value only is left out.
     """
-    part = with_value(scores[scores["step"].isin(at)], name, given)
+    part = with_value(scores[scores["step"].isin(at) | scores["role"].isin(at)], name, given)
     if name == "order":  # models that went through all cuts, whatever the last one was
         cuts = part["value"].map(lambda order: order.count(">")).astype(int)
         part = part[cuts == cuts.max()].assign(step="all cuts")
-    part = part.assign(reference=part["own"] & (not whole))
-    if whole:
-        cut = name.partition(".")[0]
-        before = scores["chain"].map(lambda way: cut not in way).astype(bool)
-        chosen = scores["default"] & (scores["step"] == whole) & before
-        uncut = scores[chosen & scores["language"].isin(part["language"])]
+    cut = name.partition(".")[0]
+    before = scores["chain"].map(lambda way: cut not in way).astype(bool)
+    before &= scores["default"] & (scores["step"].eq(whole) | scores["role"].eq(whole))
+    uncut = scores[before & scores["language"].isin(part["language"]) & (whole != "")]
+    part = part.assign(reference=part["own"] & uncut.empty)
+    if len(uncut):
         uncut = uncut.assign(value=uncut[_SIZES[name]].astype(int), own=False, reference=True)
         part = _sorted(pandas.concat([uncut, part]), name)
-    alone = ["language", "teacher", "what", *([] if whole else ["step"])]
+    alone = ["language", "teacher", "what", *([] if len(uncut) else ["step"])]
     several = part.groupby(alone)["value"].transform("nunique") > 1
-    return compare(part[several], across=bool(whole))
+    return compare(part[several], across=len(uncut) > 0)
 
 
-def drops(scores: pandas.DataFrame, name: str = "") -> pandas.DataFrame:
-    """The cost of the whole chain: each finished student beside the teacher of its chain.
+def teachers(scores: pandas.DataFrame) -> pandas.DataFrame:
+    """The plain teacher beside the adapted one, before the first cut that changes an output."""
+    whole = [
+        way[-1:] == [step] == [studies.reference(way)]
+        for way, step in zip(scores["chain"], scores["step"], strict=True)
+    ]
+    part = with_value(scores[pandas.Series(whole, scores.index, dtype=bool)], "teacher")
+    length = part["chain"].map(len).astype(int)
+    last = length.groupby([part[key] for key in ("language", "teacher", "value")]).transform("max")
+    part = part[length == last].assign(step="teacher")
+    part["own"] &= part["role"] == TEACHER
+    return compare(part.assign(reference=part["value"] == "adapted"))
 
-    With the name of a setting, one comparison for each of its values, where a language has several.
-    """
-    ends = scores[scores["role"].ne("")]
+
+def drops(scores: pandas.DataFrame) -> pandas.DataFrame:
+    """The cost of the whole chain: each finished student beside its teacher."""
+    ends = scores[scores["role"].ne("") & scores["default"]]
     ends = ends[ends["what"].isin([*facts.facts("tasks"), "mlm_loss"])]
-    ends = with_value(ends, name) if name else ends[ends["default"]].assign(value="", own=True)
-    ends = ends.assign(reference=ends["role"] == TEACHER)
-    parts = [compare(part, across=True) for _, part in ends.groupby("value", sort=False)]
-    result = pandas.concat(parts) if parts else compare(ends)
+    ends = ends.assign(value="", own=True, reference=ends["role"] == TEACHER)
+    result = compare(ends, across=True)
     teachers = ends.loc[ends["reference"], "step"]
-    result = result[~result["step"].isin(teachers) & result["difference"].notna()]
-    if name:
-        result = result[result.groupby(["language", "teacher"])["value"].transform("nunique") > 1]
-    return result.reset_index(drop=True)
+    keep = ~result["step"].isin(teachers) & result["difference"].notna()
+    return result[keep].reset_index(drop=True)
 
 
 def compare(part: pandas.DataFrame, across: bool = False) -> pandas.DataFrame:
@@ -103,19 +111,20 @@ def average(comparison: pandas.DataFrame) -> pandas.DataFrame:
 def with_value(scores: pandas.DataFrame, name: str, given: dict | None = None) -> pandas.DataFrame:
     """The scores that differ at most in one setting, with its `value` and whether it is `own`.
 
-    All have the values of the settings in `given`.
+    A name without a step, such as distillation_target, is that setting in all steps. All have the
+    values of the settings in `given`.
     """
-    given, rows = given or {}, scores.to_dict("records")
-    values = pandas.Series([setting(row, name) for row in rows], scores.index, dtype=object)
-    changed = scores["changed"].map(lambda changed: not changed.keys() - {name, *given})
-    fits = values.notna() & changed.astype(bool)
-    for key, value in given.items():
-        fits &= pandas.Series(
-            [setting(row, key) == value for row in rows], scores.index, dtype=bool
-        )
-    own = scores["changed"].map(lambda changed: name not in changed).astype(bool)
-    part = scores[fits].assign(value=values[fits].infer_objects(), own=own[fits])
-    return _sorted(part, name)
+    given, found = given or {}, []
+    for row in scores.to_dict("records"):
+        value, changed = setting(row, name), row["changed"].items()
+        said = {key for key, to in changed if name in (key, key.partition(".")[2]) and to == value}
+        alone = row["changed"].keys() <= {*given, *said}
+        same = all(setting(row, key) == wanted for key, wanted in given.items())
+        found.append((value, not said, value is not None and alone and same))
+    found = pandas.DataFrame(found, scores.index, ["value", "own", "fits"])
+    found = found.astype({"own": bool, "fits": bool})
+    part = scores.assign(value=found["value"], own=found["own"])[found["fits"]]
+    return _sorted(part.assign(value=part["value"].infer_objects()), name)
 
 
 def _sorted(part: pandas.DataFrame, name: str) -> pandas.DataFrame:

@@ -74,15 +74,18 @@ def _ends(records: list[dict], step_of: dict) -> tuple[str | None, str | None]:
 def setting(row: dict, name: str):
     """The value of a setting such as layers.layer_choice behind a row of `frame`; None if none.
 
-    `teacher` (plain or adapted) and `order` (of the cuts) are settings too.
+    `teacher` (plain or adapted) and `order` (of the cuts) are settings too. Of a name without a
+    step, the last step of the model's chain that has such a setting says the value.
     """
-    step, _, key = name.partition(".")
+    step, dot, key = name.partition(".")
     if name == "order":
         return row["order"]
     if name == "teacher":
         return "adapted" if row["adapted"] else "plain"
-    settings = row["record"]["settings"].get(step)
-    return None if settings is None else {**steps.LATER.get(step, {}), **settings}.get(key)
+    found = [step] if dot else reversed(row["chain"])
+    settings = row["record"]["settings"]
+    of_steps = ({**steps.LATER.get(one, {}), **settings[one]} for one in found if one in settings)
+    return next((of_step[key or step] for of_step in of_steps if (key or step) in of_step), None)
 
 
 def statistics(scores: pandas.DataFrame, reference: pandas.DataFrame) -> dict:

@@ -16,7 +16,7 @@ MAKERS = {  # notebook: endings of its files; it needs a record of this step, or
     "size_against_score": ("size_against_score.svg", ""),
     "baselines": ("baselines.md baselines.svg", "baseline hidden.hidden_start"),
     "sizes": ("sizes.md sizes.svg", ""),
-    "text_seen": ("text_seen.md text_seen.svg text_adapted.svg", ""),
+    "text_seen": ("text_seen.md text_seen.svg text_read.svg", ""),
     "teacher_adaptation": ("teacher_adaptation.md teacher_adaptation.svg", "teacher"),
     "student_start": ("student_start.md student_start.svg", "layers.layer_choice"),
     "distillation_loss": (

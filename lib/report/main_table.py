@@ -22,7 +22,7 @@ _MODEL = ["language", "teacher", "step", "hidden_size", "vocab_size", "variant",
 _NUMBERS = ["model", "role", "parameters", "compression_rate", *MEASURED, "published"]
 _NUMBERS += ["published_rate"]
 _TEXTS = ("variant", "tuning", "role")
-_IN_NAME = ("hidden.hidden_size", "vocabulary.kept_tokens")  # settings that every name shows
+_IN_NAME = {"{hidden_size": "hidden.hidden_size", "{vocab_size": "vocabulary.kept_tokens"}
 
 
 def cells(scores: pandas.DataFrame) -> pandas.DataFrame:
@@ -112,20 +112,21 @@ def _described(scores: pandas.DataFrame) -> pandas.DataFrame:
     scores = scores[wanted & scores["what"].isin([*tasks, *MEASURED])]
     models = [record["model"] for record in scores["record"]]
     worse = [bool(model.get("worse_than_unigram")) for model in models]
-    parts = zip(scores["changed"], worse, strict=True)
+    parts = zip(scores["changed"], scores["step"], worse, strict=True)
     return scores.assign(
         **{name: scores["score"].where(scores["what"] == name) for name in MEASURED},
         whole=[model["teacher_parameters"] for model in models],
-        variant=["; ".join(_words(c, False) + [WORSE] * low) for c, low in parts],
-        tuning=["; ".join(_words(changed, True)) for changed in scores["changed"]],
+        variant=["; ".join(_words(c, step, False) + [WORSE] * low) for c, step, low in parts],
+        tuning=["; ".join(_words(changed, "", True)) for changed in scores["changed"]],
         score=scores["score"].mask(pandas.Series(worse, scores.index, dtype=bool)),
     )
 
 
-def _words(changed: dict, of_task: bool) -> list[str]:
+def _words(changed: dict, step: str, of_task: bool) -> list[str]:
+    """The changed settings, without those that the name of the step's model shows."""
+    shown = {name for size, name in _IN_NAME.items() if step and size in steps.step(step).row}
     names = [name for name in changed if name.startswith("finetune.") == of_task]
-    names = sorted(set(names) - {*_IN_NAME})
-    return [f"{name} {word(changed[name])}" for name in names]
+    return [f"{name} {word(changed[name])}" for name in sorted(set(names) - shown)]
 
 
 def _models(part: pandas.DataFrame, language: str, teacher: str, order: list) -> list[dict]:

@@ -69,19 +69,6 @@ def importance_curve(neuron_importance, kept: int) -> Figure:
     return figure
 
 
-def coverage_curve(token_count, kept: int) -> Figure:
-    """Figure of the share of a text (percent) that its k most frequent tokens make up.
-
-    A vertical line stands at the number of tokens that are kept.
-    """
-    share = 100 * numpy.cumsum(numpy.sort(token_count)[::-1]) / numpy.sum(token_count)
-    with single("most frequent tokens (logarithmic)", "share of the text (%)") as (figure, axes):
-        axes.plot(numpy.arange(1, len(share) + 1), share, color=COLOURS[0], linewidth=1.6)
-        axes.axvline(kept, color="black", linewidth=0.8)
-        axes.set_xscale("log")
-    return figure
-
-
 def lens_curve(curves: dict[str, list[float]]) -> Figure | None:
     """Figure of how far each layer knows the hidden token, one line a model, from the embeddings;
     None without curves.

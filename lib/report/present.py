@@ -41,22 +41,26 @@ def points(comparison: pandas.DataFrame, line: str = "language") -> pandas.DataF
     names = tasks | MEASURES | {"average": "average (%)"}
     names |= {key: entry["name"] for key, entry in facts.facts("languages").items()}
     panels, lines = (comparison[of].replace(names) for of in ("what", line))
+    if line == "language" and comparison["teacher"].nunique() > 1:
+        lines = lines + ", " + comparison["teacher"]
     own = comparison["own"] | comparison["reference"]
     result = comparison[["value", "mean", "deviation"]].assign(panel=panels, line=lines, own=own)
     return result.reset_index(drop=True)
 
 
-def curves(scores: pandas.DataFrame, name: str, step: str) -> pandas.DataFrame:
+def curves(scores: pandas.DataFrame, name: str, step: str, given=None) -> pandas.DataFrame:
     """The MLM loss on dev during the trainings of a comparison: panel, line, step, seconds, loss.
 
     A language of which one value only was run is left out.
     """
     rows = []
     models = scores[(scores["what"] == "mlm_loss") & (scores["step"] == step)]
-    models = with_value(models, name).sort_values("language", kind="stable")
+    models = with_value(models, name, given).sort_values("language", kind="stable")
+    several = models["teacher"].nunique() > 1
     for model in models.to_dict("records"):
         record = model["record"]
-        line = {"panel": facts.fact("languages", model["language"])["name"]}
+        language = facts.fact("languages", model["language"])["name"]
+        line = {"panel": language + (f", {model['teacher']}" if several else "")}
         line["line"] = word(model["value"])
         seconds = record["made"]["seconds"]["history"]
         rows += [

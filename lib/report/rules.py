@@ -29,8 +29,7 @@ def effects_of_claims(cells: dict, scores: pandas.DataFrame) -> dict[str, Effect
     """Key of a claim -> its effect, None where a run is missing. `cells` are `effects.cells`."""
     preferred = {}
     for key, (step, name, other, words) in _AGAINST.items():
-        sides = (step, ()), (step, ((name, other),))
-        gaps = [gap(models, *sides) for models in cells.values()]
+        gaps = [_against(models, step, name, other) for models in cells.values()]
         if name == "teacher":  # the study's own teacher may be the plain one
             adapted = FINISHED, (("teacher", "adapted"),)
             gaps = [
@@ -49,6 +48,18 @@ def effects_of_claims(cells: dict, scores: pandas.DataFrame) -> dict[str, Effect
         "vocabulary_free": _trimmed(cells, THIRD, THIRD / 3, -1, MARGIN),
         "vocabulary_hurts": _trimmed(cells, 0, SMALL),
     }
+
+
+def _against(models: dict, step: str, name: str, other) -> Effect | None:
+    """The gap between two models that differ in one setting only: the study's own value of it minus
+    the value `other`; of several such pairs the one with fewest other changes.
+    """
+    with_other = [changed for of, changed in models if of == step and (name, other) in changed]
+    for changed in sorted(with_other, key=len):
+        rest = tuple(pair for pair in changed if pair != (name, other))
+        if found := gap(models, (step, rest), (step, changed)):
+            return found
+    return None
 
 
 def _bound(key: str) -> float:
@@ -139,10 +150,10 @@ def _faster(scores: pandas.DataFrame) -> Effect | None:
     for row in models.to_dict("records"):
         history = row["record"].get("history", [])
         values = [entry["dev_mlm_loss"] for entry in history if "dev_mlm_loss" in entry]
-        if values and row["changed"] in ({}, {"layers.distillation_loss": "kl"}):
-            kind = setting(row, "layers.distillation_loss")
-            pair = losses.setdefault((row["language"], row["teacher"]), {})
-            pair[kind] = sum(values) / len(values)
+        if values:
+            rest = row["changed"].items() - {("layers.distillation_loss", "kl")}
+            pair = losses.setdefault((row["language"], row["teacher"], *sorted(rest)), {})
+            pair[setting(row, "layers.distillation_loss")] = sum(values) / len(values)
     pairs = [pair for pair in losses.values() if {"kl", "mse"} <= pair.keys()]
     gaps = pandas.Series([pair["kl"] - pair["mse"] for pair in pairs], dtype=float)
     if gaps.empty:

@@ -4,9 +4,9 @@ python -m lib.study status demo       the runs of a study, and which of them are
 python -m lib.study make demo         make the runs that are not done, one after another
 python -m lib.study make demo ID ...  make these
 python -m lib.study collect demo      write the finished study's records to data/runs/studies
-python -m lib.study publish mini      write the records that are there to data/results
-python -m lib.study repeat mini ID    make one finished run again elsewhere; name each difference
-python -m lib.study leaks mini        count the test examples that the training text holds
+python -m lib.study publish e5        write the records that are there to data/results
+python -m lib.study repeat e5 ID      make one finished run again elsewhere; name each difference
+python -m lib.study leaks e5          count the test examples that the training text holds
 """
 
 import argparse

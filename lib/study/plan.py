@@ -50,9 +50,10 @@ def batches(name: str) -> list[list[Run]]:
 def _of_variant(study: Study, variant, teacher: str, language: str):
     """The runs, scores and baselines of one chain; those of the study itself without a variant."""
     changes = variant.set if variant else {}
-    default = {"score": study.score, "tasks": study.tasks, "seeds": study.task_seeds}
-    given = {key: getattr(variant, key, None) for key in default}
-    score, tasks, seeds = (default[key] if given[key] is None else given[key] for key in default)
+    default = (study.score, study.tasks, study.task_seeds, study.measure)
+    given = (getattr(variant, key, None) for key in ("score", "tasks", "seeds", "measure"))
+    both = zip(default, given, strict=True)
+    score, tasks, seeds, measures = (one if other is None else other for one, other in both)
     models = chain(study, language, teacher, changes, order=variant.order if variant else ())
     score = [step for step in score if step in {run.step for run in models}]
     last = max((place for place, run in enumerate(models) if run.step in score), default=-1)
@@ -65,5 +66,5 @@ def _of_variant(study: Study, variant, teacher: str, language: str):
         for task in tasks:
             for seed in seeds:
                 yield scoring(model, language, task, seed, changes)
-        for kind in study.measures:
+        for kind in measures:
             yield measuring(model, language, kind, changes)

@@ -85,13 +85,7 @@ def measuring(model: Run, language: str, kind: str, overrides: dict | None = Non
     study = model.study
     check_choice(kind, steps.names("measure"), f"study {study.name!r}: measure")
     default, settings = _settings(study, study.pair(language, model.teacher), overrides)
-    if kind not in settings:
-        keys = ", ".join(f"{key}: ..." for key in steps.step(kind).settings.model_fields)
-        raise StudyError(
-            f"the study {study.name!r} does not measure {kind}; add `measure: {{{kind}: "
-            f"{{{keys}}}}}` to its file, or give these settings as overrides"
-        )
-    changed = model.changed | _difference(kind, settings[kind], default.get(kind, {}))
+    changed = model.changed | _difference(kind, settings[kind], default[kind])
     about = (changed, language, model.teacher, None, model.seed, model)
     return Run(kind, study, settings[kind], *about)
 

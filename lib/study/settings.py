@@ -20,10 +20,9 @@ class Training(Checked):
 
 
 class Adaptation(Training):
-    """Step 0, second half; `sentences` limits the text of this step, 0 takes all."""
+    """Step 0, second half."""
 
     published: bool = False
-    sentences: Count = 0
 
 
 class Distillation(Training):
@@ -114,13 +113,13 @@ class Baseline(Checked):
 
 
 class Perplexity(Checked):
-    """Step 6."""
+    """Step 6; `sentences` of the held-out text, 0 takes all."""
 
-    sentences: Count
-    max_length: Length
+    sentences: Count = 200
+    max_length: Length = 64
 
 
 class Lens(Checked):
-    """Step 6."""
+    """Step 6; `sentences` of the held-out text, 0 takes all."""
 
-    sentences: Count
+    sentences: Count = 100

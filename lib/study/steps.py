@@ -98,7 +98,6 @@ REGISTRY = (  # the order of the models is the paper's; a study may change it
 # run ids.
 _DISTILLATION = {"distillation_target": "logits", "taught_by": "before", "sentences": 0}
 LATER = {
-    "adapt": {"sentences": 0},
     "layers": _DISTILLATION,
     "hidden": _DISTILLATION,
     "finetune": {"pooling": "first", "base_width": 0, "head_rate": 1.0},

@@ -39,6 +39,7 @@ class _Variant(Checked):
     tasks: list[str] | None = None
     seeds: list[Seed] | None = None
     languages: list[str] | None = None
+    measure: list[str] | None = None
 
 
 class _File(Checked):
@@ -74,7 +75,7 @@ class Study:
     score: tuple
     tasks: tuple
     baselines: tuple
-    measures: tuple
+    measure: tuple
     chain_seed: int
     task_seeds: tuple
     variants: tuple
@@ -140,9 +141,10 @@ def _load(name: str, file: Path, _state: tuple) -> Study:
         for step in dict.fromkeys([*order, *raw.steps])
     }
     settings["finetune"] = steps.merged("finetune", {}, raw.finetune, f"{where}: finetune")
-    for kind, given in (raw.measure or {}).items():
+    for kind in raw.measure or ():
         check_choice(kind, steps.names("measure"), f"{where}: measure")
-        settings[kind] = _settings(kind, given, f"{where}: measure: {kind}")
+    for kind in steps.names("measure"):
+        settings[kind] = _settings(kind, (raw.measure or {}).get(kind), f"{where}: measure: {kind}")
     study = Study(
         name=name,
         title=raw.title,
@@ -155,7 +157,7 @@ def _load(name: str, file: Path, _state: tuple) -> Study:
         score=tuple(raw.score),
         tasks=tuple(raw.tasks),
         baselines=tuple(raw.baselines or ()),
-        measures=tuple(raw.measure or ()),
+        measure=tuple(raw.measure or ()),
         chain_seed=raw.seeds.chain,
         task_seeds=tuple(raw.seeds.tasks),
         variants=tuple(raw.variants or ()),
@@ -228,6 +230,7 @@ def _check(study: Study, where: str) -> None:
         "tasks": tuple(facts.facts("tasks")),
         "languages": tuple(name for pair in study.pairs for name in pair.languages),
         "baselines": steps.choices("baseline", "kind"),
+        "measure": steps.names("measure"),
     }
     parts = [(study, where), *((variant, f"{where}: variants") for variant in study.variants)]
     for part, place in parts:

@@ -5,10 +5,9 @@ from pathlib import Path
 from transformers import AutoConfig
 
 from lib.checks import check_choice, shown
-from lib.data import batches, package
+from lib.data import package
 from lib.errors import StudyError
-from lib.measure import mlm
-from lib.model import encoder, families, ffn, hidden, layers, packed
+from lib.model import encoder, families, packed
 from lib.model.sizes import max_tokens
 from lib.train.tokenizers import train_tokenizer
 
@@ -61,32 +60,6 @@ def new_teacher(sentences: list[str], configuration: dict, seed: int):
         ) from error
     tokenizer.model_max_length = max_tokens(config)
     return model, tokenizer
-
-
-def narrowed(model, tokenizer, entry: dict, sentences: list[str], max_length: int, seed: int):
-    """The model cut to the sizes that an entry of params/models.yaml names; without them, as it is.
-
-    A smaller `intermediate_size` is cut by importance and a smaller `hidden_size` by the shared
-    basis, on a thousand of the sentences of at most `max_length` tokens; fewer layers by stride.
-    Raises StudyError for sizes that cannot be cut.
-    """
-    config = model.config
-    hidden_size, intermediate_size, num_hidden_layers = (
-        entry.get(name, getattr(config, name))
-        for name in ("hidden_size", "intermediate_size", "num_hidden_layers")
-    )
-    if (hidden_size, intermediate_size) != (config.hidden_size, config.intermediate_size):
-        some = sentences[:: max(1, len(sentences) // 1000)]
-        encoded = batches.encode(some, tokenizer, max_length)
-        some = batches.masked_batches(encoded, tokenizer, 64, seed)
-        if intermediate_size != config.intermediate_size:
-            importance = ffn.importance(model, some, mlm.mlm_loss)
-            model = ffn.cut(model, ffn.most_important(importance, intermediate_size))
-        if hidden_size != config.hidden_size:
-            model = hidden.start(model, hidden_size, "shared_basis", seed, some)
-    if num_hidden_layers != config.num_hidden_layers:
-        model = layers.cut(model, num_hidden_layers, "stride")
-    return model
 
 
 def published_adaptation(entry: dict, language: str):

@@ -13,7 +13,6 @@ import time
 
 import nbformat
 import pytest
-import yaml
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from lib import files
@@ -118,36 +117,6 @@ def test_each_cut_makes_the_model_it_says(scored):
     card = (scored.parent.folder / "README.md").read_text(encoding="utf-8")
     score = records.read(scored)["scores"]["span_f1"]
     assert f"span_f1 {score:.4f}" in card and "| ner | mlt |" in card
-
-
-def test_a_teacher_that_is_read_can_be_made_narrower_first(scored, tmp_path):
-    """The chain's first teacher, read from its folder."""
-    first = scored.lineage()[0]
-    shutil.copytree(files.PARAMS, tmp_path / "params")
-    file = tmp_path / "params" / "studies" / "demo.yaml"
-    study = yaml.safe_load(file.read_text(encoding="utf-8"))
-    study["models_root"] = str(first.folder.parent)
-    study["pairs"] = [{"teacher": "narrow", "languages": ["mlt"]}]
-    file.write_text(yaml.safe_dump(study), encoding="utf-8")
-    entry = {"make": "local", "folder": first.id, "text": {"mlt": 60, "slk": 60}}
-    entry |= {"intermediate_size": 100, "num_hidden_layers": 2}
-    models, data = tmp_path / "params" / "models.yaml", tmp_path / "data"
-    teachers = yaml.safe_load(models.read_text(encoding="utf-8"))
-    teachers["narrow"] = entry | {"hidden_size": 48}
-    models.write_text(yaml.safe_dump(teachers), encoding="utf-8")
-    done = papermill(
-        *("00_pretrain_teacher", data, "-y"),
-        json.dumps({"overrides": {"pretrain": TINY["pretrain"]}}),
-        STUDY_PARAMS=str(tmp_path / "params"),
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    (record,) = (data / "runs" / "pretrain").glob("*.json")
-    made = AutoModelForMaskedLM.from_pretrained(data / "models" / record.stem)
-    config = made.config
-    sizes = (config.hidden_size, config.intermediate_size, config.num_hidden_layers)
-    assert sizes == (48, 100, 2)
-    parameters = json.loads(record.read_text(encoding="utf-8"))["model"]["parameters"]
-    assert parameters == made.num_parameters()
 
 
 def test_same_settings_give_the_same_record(scored):

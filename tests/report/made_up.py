@@ -19,10 +19,10 @@ SETTINGS = {
         "mlm_weight": 0.5,
         "temperature": 2.0,
     },
-    "ffn": {"intermediate_size": 64},
+    "ffn": {"intermediate_size": 64, "sentences": 20},
     "hidden": {"hidden_size": 48, "hidden_start": "truncation", "mlm_weight": 0.5, "steps": 8},
     "vocabulary": {"kept_tokens": 500},
-    "finetune": {"reduction_factor": 4, "epochs": 2},
+    "finetune": {"method": "adapter", "reduction_factor": 4, "epochs": 2},
 }
 
 

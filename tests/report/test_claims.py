@@ -10,7 +10,7 @@ from lib.report.claims import FAILS, HOLDS, UNLEARNED, UNSEEN
 from lib.report.words import NOT_RUN
 
 TASKS = ("tc", "sa", "ner", "pos")
-SVD = {"hidden.hidden_start": "svd"}
+SVD, KL = {"hidden.hidden_start": "svd"}, {"layers.distillation_loss": "kl"}
 
 
 def judged(entries, key):
@@ -46,6 +46,29 @@ def test_the_preferred_start_against_the_other(random, wide, expected):
     row = judged(entries, "teacher_weights")
     assert row["verdict"] == expected and row["effect"] == pytest.approx(100 * (0.8 - random))
     assert (row["groups"], row["runs"], row["seeds"]) == (1, 16, 2)
+
+
+def test_both_sides_of_a_preference_may_have_the_same_other_changes():
+    """As in a study that distils hidden states: its losses are compared between logits."""
+    logits = {"layers.distillation_target": "logits", "teacher": "adapted"}
+    mse = scored("layers", {"tc": 0.8}, way=PLAIN, changed=logits)
+    kl = scored("layers", {"tc": 0.6}, way=PLAIN, changed=logits | KL)
+    own = scored("layers", {"tc": 0.9}, way=PLAIN)
+    assert effect(own + mse + kl, "mse_better") == [pytest.approx(20), HOLDS]
+    assert judged(own + kl, "mse_better")["verdict"] == NOT_RUN
+
+
+def test_of_several_pairs_the_one_with_fewest_other_changes_counts():
+    longer = {"adapt.steps": 9}
+    far = scored("layers", {"tc": 0.8}, changed=longer)
+    far += scored("layers", {"tc": 0.5}, changed=longer | KL)
+    farther = scored("layers", {"tc": 0.8}, changed=longer | {"adapt.published": True})
+    farther += scored("layers", {"tc": 0.4}, changed=longer | {"adapt.published": True} | KL)
+    kl = scored("layers", {"tc": 0.7}, changed=KL)
+    assert judged(farther + far, "mse_better")["effect"] == pytest.approx(30)
+    assert judged(farther + far + kl, "mse_better")["effect"] == pytest.approx(30)  # kl is alone
+    own = scored("layers", {"tc": 0.8})
+    assert judged(farther + far + kl + own, "mse_better")["effect"] == pytest.approx(10)
 
 
 def test_the_interval_joins_seeds_and_test_sentences():
@@ -167,17 +190,28 @@ def test_the_ends_of_a_chain_count_once_among_the_seeds():
     assert width(judged(entries, "truncation_beats_svd")) == pytest.approx(2 * half)
 
 
-def test_convergence_needs_more_than_one_pair():
-    def trained(language, mse, kl):
-        return [
-            record("layers", score=loss, language=language, changed=changed)
-            | {"history": [{"dev_mlm_loss": 2 * loss}, {"loss": 9.0}, {"dev_mlm_loss": loss}]}
-            for changed, loss in (({}, mse), ({"layers.distillation_loss": "kl"}, kl))
-        ]
+def trained(loss, changed=None, language="mlt"):
+    """The record of a training whose loss on dev was twice as large halfway."""
+    history = [{"dev_mlm_loss": 2 * loss}, {"loss": 9.0}, {"dev_mlm_loss": loss}]
+    return record("layers", score=loss, language=language, changed=changed, history=history)
 
-    one, other = trained("mlt", 3.0, 4.0), trained("slk", 3.0, 4.1)
+
+def test_convergence_needs_more_than_one_pair():
+    one = [trained(3.0), trained(4.0, KL)]
+    other = [trained(3.0, language="slk"), trained(4.1, KL, language="slk")]
     assert effect(one, "mse_faster") == [pytest.approx(1.5), UNSEEN]
     assert judged(one + other, "mse_faster")["verdict"] == HOLDS
+
+
+def test_convergence_is_compared_between_models_with_the_same_other_changes():
+    adapted, warm = {"teacher": "adapted"}, {"layers.temperature": 4.0}
+    pair = [trained(5.0, adapted), trained(5.2, adapted | KL)]
+    assert effect(pair, "mse_faster") == [pytest.approx(0.3), UNSEEN]
+    alone = [trained(9.0, warm | KL), trained(1.0, {"layers.mlm_weight": 0.0})]
+    alone.append(trained(1.0, {"layers.distillation_loss": "plain_kl"}))
+    assert judged(alone, "mse_faster")["verdict"] == NOT_RUN
+    row = judged([*pair, *alone, trained(3.0), trained(4.0, KL)], "mse_faster")
+    assert row["effect"] == pytest.approx((0.3 + 1.5) / 2) and row["runs"] == 4
 
 
 def test_the_worst_drop_of_any_language_and_task():

@@ -5,12 +5,14 @@ from statistics import fmean, stdev
 
 import pandas
 import pytest
-from made_up import CUTS, PLAIN, only, record, scores
+from made_up import CUTS, PLAIN, STEPS, baseline, only, record, scores
 
 from lib.report import compare, present
+from lib.report.frame import FINISHED, TEACHER
 
 CHOICE, LOSS = "layers.layer_choice", "layers.distillation_loss"
 RANDOM, KL = {CHOICE: "random"}, {LOSS: "kl"}
+SIZE, KEPT = "hidden.hidden_size", "vocabulary.kept_tokens"
 
 
 def sweep_of(entries, name=CHOICE, at=("layers",), **how):
@@ -61,13 +63,73 @@ def test_words_stand_in_the_order_of_their_declaration_and_numbers_by_size():
 
 def test_a_setting_that_is_left_out_is_compared_by_its_default():
     entries = [
-        record("adapt", "tc"),
-        record("adapt", "tc", score=0.4, changed={"adapt.sentences": 5}),
+        record("layers", "tc"),
+        record("layers", "tc", score=0.4, changed={"layers.sentences": 5}),
     ]
-    swept = sweep_of(entries, "adapt.sentences", at=["adapt"])
+    swept = sweep_of(entries, "layers.sentences")
     assert dict(zip(swept["value"], swept["difference"], strict=True)) == pytest.approx(
         {0: 0, 5: -10}
     )
+
+
+def test_a_setting_of_a_task_is_compared_at_the_teacher_and_at_the_finished_student():
+    """Each to its own score, whatever the steps that made them."""
+    narrow = {"finetune.reduction_factor": 2}
+    for way, ends in ((STEPS, ("adapt", "vocabulary")), (PLAIN, ("vocabulary", "hidden"))):
+        own = dict(zip(ends, (0.8, 0.6), strict=True))
+        entries = [record(step, "tc", 1, own.get(step, 0.1), way=way) for step in way]
+        entries += [record(s, "tc", 1, own[s] - 0.2, way=way, changed=narrow) for s in ends]
+        entries += [record("layers", "tc", 1, 0.9, way=way, changed=narrow)]
+        swept = sweep_of(entries, "finetune.reduction_factor", at=[TEACHER, FINISHED])
+        gaps = swept.set_index(["step", "value"])["difference"].to_dict()
+        expected = {(step, value): gap for step in ends for value, gap in ((2, -20), (4, 0))}
+        assert gaps == pytest.approx(expected)
+
+
+def test_settings_that_the_whole_comparison_has_may_be_the_teacher_and_a_target():
+    """A study of the plain teacher may compare losses with the adapted one."""
+    given = {"teacher": "adapted", "layers.distillation_target": "hidden"}
+    entries = [record("layers", "tc", 1, 0.9, way=PLAIN)]
+    for score, changed in ((0.8, given), (0.7, given | KL), (0.1, {"teacher": "adapted"} | KL)):
+        entries.append(record("layers", "tc", 1, score, way=PLAIN, changed=changed))
+    swept = sweep_of(entries, LOSS, given=given)
+    assert swept[["value", "own"]].to_numpy().tolist() == [["mse", True], ["kl", False]]
+    assert swept["difference"].tolist() == pytest.approx([0, -10])
+
+
+def test_a_name_without_a_step_is_that_setting_in_all_steps():
+    """A model with another value of it in two steps differs in one setting; a model that has one
+    more other setting is left out.
+    """
+    less = {"layers.sentences": 5, "hidden.sentences": 5}
+    entries = [
+        record("layers", "tc", 1, 0.9),
+        record("layers", "tc", 1, 0.5, changed={"layers.sentences": 5}),
+        record("vocabulary", "tc", 1, 0.8),
+        record("vocabulary", "tc", 1, 0.6, changed=less),
+        record("vocabulary", "tc", 1, 0.1, changed=less | RANDOM),
+    ]
+    swept = sweep_of(entries, "sentences", at=["layers", FINISHED])
+    swept = swept.sort_values(["step", "value"])
+    assert swept[["step", "value", "own", "reference"]].to_numpy().tolist() == [
+        ["layers", 0, True, True],
+        ["layers", 5, False, False],
+        ["vocabulary", 0, True, True],
+        ["vocabulary", 5, False, False],
+    ]
+    assert swept["difference"].tolist() == pytest.approx([0, -40, 0, -20])
+
+
+def test_a_setting_of_the_same_name_in_a_step_that_does_not_say_the_value_is_another_change():
+    """The text on which the FFN's importance is computed is not the text to distil on."""
+    less = {"layers.sentences": 5, "hidden.sentences": 5}
+    entries = [
+        record("vocabulary", "tc", 1, 0.8),
+        record("vocabulary", "tc", 1, 0.6, changed=less),
+        record("vocabulary", "tc", 1, 0.1, changed={"ffn.sentences": 3}),
+    ]
+    swept = sweep_of(entries, "sentences", at=[FINISHED])
+    assert dict(zip(swept["value"], swept["mean"], strict=True)) == pytest.approx({0: 80, 5: 60})
 
 
 def test_the_model_before_the_cut_is_the_value_that_cuts_nothing():
@@ -80,6 +142,45 @@ def test_the_model_before_the_cut_is_the_value_that_cuts_nothing():
     gaps = dict(zip(swept["value"], swept["difference"], strict=True))
     assert gaps == pytest.approx({4000: 0, 500: -10, 100: -30})
     assert swept.set_index("value")["own"].to_dict() == {4000: False, 500: True, 100: False}
+
+
+@pytest.mark.parametrize(
+    ("way", "teacher", "finished"),
+    [(STEPS, "adapt", "vocabulary"), (PLAIN, "vocabulary", "hidden")],
+)
+def test_finished_students_of_each_size_are_compared_with_their_teacher(way, teacher, finished):
+    before = {teacher: 0.8, finished: 0.6}
+    entries = [record(step, "tc", 1, before.get(step, 0.1), way=way) for step in way]
+    entries += [
+        record(finished, "tc", 1, 0.5, way=way, changed={SIZE: 24}),
+        record(teacher, "tc", 1, 0.2, way=way, changed={"finetune.epochs": 9}),
+    ]
+    swept = sweep_of(entries, SIZE, at=[FINISHED], whole=TEACHER)
+    assert swept[["step", "value", "own", "reference"]].to_numpy().tolist() == [
+        [finished, 24, False, False],
+        [finished, 48, True, False],
+        [teacher, 768, False, True],
+    ]
+    assert swept["difference"].tolist() == pytest.approx([-30, -20, 0])
+
+
+def test_where_no_model_is_before_the_cut_differences_are_to_the_studys_own_value():
+    entries = [record(step, "tc", 1, 0.9, way=PLAIN) for step in ("vocabulary", "layers")]
+    entries += [record("hidden", "tc", 1, 0.6, way=PLAIN)]
+    entries += [record("hidden", "tc", 1, 0.5, way=PLAIN, changed={KEPT: 100})]
+    swept = sweep_of(entries, KEPT, at=[FINISHED], whole="hidden")
+    assert swept[["step", "value", "own", "reference"]].to_numpy().tolist() == [
+        ["hidden", 100, False, False],
+        ["hidden", 500, True, True],
+    ]
+    assert swept["difference"].tolist() == pytest.approx([-10, 0])
+    both = sweep_of(entries, KEPT, at=["vocabulary", FINISHED], whole="hidden")
+    assert set(both["step"]) == {"hidden"}  # of the other step there is one value only
+    entries += [record("vocabulary", "tc", 1, 0.3, way=PLAIN, changed={KEPT: 100})]
+    both = sweep_of(entries, KEPT, at=["vocabulary", FINISHED], whole="hidden")
+    gaps = both.set_index(["step", "value"])["difference"].to_dict()
+    assert gaps[("vocabulary", 100)] == pytest.approx(-60) and len(gaps) == 4
+    assert gaps[("hidden", 100)] == pytest.approx(-10)
 
 
 def test_orders_are_compared_after_all_cuts_and_plain_teachers_like_settings():
@@ -100,30 +201,83 @@ def test_orders_are_compared_after_all_cuts_and_plain_teachers_like_settings():
     assert swept["difference"].tolist() == pytest.approx([0, -20])
 
 
-def test_a_drop_is_to_the_teacher_of_the_same_chain():
-    """The teacher that read less scores less itself; the drop is from there."""
-    less = {"adapt.sentences": 5}
+def test_a_drop_is_from_the_teacher_to_the_finished_student_of_the_studys_own_chain():
+    """Neither a teacher nor a student with other settings counts."""
+    shorter = {"adapt.steps": 5}
     entries = [
         record("adapt", "tc", 1, 0.8),
         record("vocabulary", "tc", 1, 0.7),
         record("layers", "tc", 1, 0.1),
-        record("adapt", "tc", 1, 0.6, changed=less),
-        record("vocabulary", "tc", 1, 0.3, changed=less),
-        record("vocabulary", "tc", 1, 0.2, changed=less | {"hidden.hidden_size": 24}),
+        record("adapt", "tc", 1, 0.6, changed=shorter),
+        record("vocabulary", "tc", 1, 0.3, changed=shorter),
+        record("vocabulary", "tc", 1, 0.2, changed={SIZE: 24}),
         record("adapt", "pos", 1, 0.9, language="slk"),
         record("vocabulary", "pos", 1, 0.5, language="slk"),
         record("adapt", score=3.0),
         record("vocabulary", score=3.5),
     ]
-    own = compare.drops(scores(*entries)).set_index(["language", "what"])["difference"].to_dict()
+    drops = compare.drops(scores(*entries))
+    assert set(drops["step"]) == {"vocabulary"}
+    own = drops.set_index(["language", "what"])["difference"].to_dict()
     assert own == pytest.approx({("mlt", "tc"): -10, ("mlt", "mlm_loss"): 0.5, ("slk", "pos"): -40})
-    swept = compare.drops(scores(*entries), "adapt.sentences")
-    assert swept[["language", "what", "value", "own"]].to_numpy().tolist() == [
-        ["mlt", "tc", 0, True],
-        ["mlt", "mlm_loss", 0, True],
-        ["mlt", "tc", 5, False],
+
+
+def teachers_of(*entries):
+    """Value -> mean and difference of the two teachers, which are compared as one step."""
+    found = compare.teachers(scores(*entries))
+    assert set(found["step"]) == {"teacher"}
+    assert found["reference"].tolist() == (found["value"] == "adapted").tolist()
+    return {row["value"]: [row["mean"], row["difference"]] for row in found.to_dict("records")}
+
+
+def test_the_plain_teacher_is_compared_with_the_adapted_one():
+    """No student counts, nor a teacher with other settings."""
+    entries = [
+        record(step, "tc", 1, score)
+        for step, score in (("pretrain", 0.6), ("adapt", 0.8), ("layers", 0.1), ("vocabulary", 0.2))
     ]
-    assert swept["difference"].tolist() == pytest.approx([-10, 0.5, -30])
+    entries += [
+        record("adapt", "tc", 1, 0.3, changed={"adapt.steps": 5}),
+        record("layers", "tc", 1, 0.3, changed={"teacher": "plain"}),
+    ]
+    assert teachers_of(*entries) == {
+        "plain": pytest.approx([60, -20]),
+        "adapted": pytest.approx([80, 0]),
+    }
+
+
+def test_of_several_teachers_the_last_before_the_students_counts():
+    """After the vocabulary's cut, which changes nothing that a model computes."""
+    adapted = {"way": PLAIN, "changed": {"teacher": "adapted"}}
+    way = ("pretrain", "vocabulary", "adapt", "layers", "ffn", "hidden")
+    plain = [record(step, "tc", 1, 0.7, way=PLAIN) for step in ("vocabulary", "layers", "hidden")]
+    plain.append(record("pretrain", "tc", 1, 0.1, way=PLAIN))
+    for entries in (
+        [record("adapt", "tc", 1, 0.2, way=STEPS), record("vocabulary", "tc", 1, 0.9, **adapted)],
+        [record("adapt", "tc", 1, 0.9, way=way) | {"changed": {"teacher": "adapted"}}],
+    ):
+        assert teachers_of(*plain, *entries) == {
+            "plain": pytest.approx([70, -20]),
+            "adapted": pytest.approx([90, 0]),
+        }
+
+
+@pytest.mark.parametrize(("way", "own"), [(STEPS, "adapted"), (PLAIN, "plain")])
+def test_the_studys_own_teacher_is_the_one_that_its_students_have(way, own):
+    other = record("vocabulary", "tc", way=way, changed={"teacher": "adapted"})
+    entries = [record(step, "tc", way=way) for step in way]
+    found = compare.teachers(scores(*entries, *[other] * (own == "plain")))
+    assert found.set_index("value")["own"].to_dict() == {
+        value: value == own for value in ("plain", "adapted")
+    }
+
+
+def test_baselines_are_no_teachers():
+    """Nor the static one, which comes after the plain teacher. Here that teacher has no score."""
+    static = baseline("static", 0.1) | {"teacher": "toy-bert", "chain": ["mlt.toy-bert.pretrain"]}
+    static["settings"] = record("pretrain")["settings"] | static["settings"]
+    for guess in (baseline("majority", 0.1), static):
+        assert teachers_of(record("adapt", "tc", 1, 0.8), guess) == {"adapted": [80, 0]}
 
 
 def test_the_drop_of_a_chain_that_ends_with_another_step():
@@ -141,7 +295,8 @@ def test_one_value_is_no_comparison_and_no_records_give_none():
     entries = [record("layers", "tc"), record("layers", "tc", language="slk")]
     entries += [record("layers", "tc", language="slk", changed=RANDOM)]
     assert set(sweep_of(entries)["language"]) == {"slk"}
-    for empty in (sweep_of([]), sweep_of([], "order"), compare.drops(scores())):
+    nothing = compare.drops(scores()), compare.teachers(scores())
+    for empty in (sweep_of([]), sweep_of([], "order"), *nothing):
         assert empty.empty and present.table(empty, "x").empty and present.points(empty).empty
     assert sweep_of([], "hidden.hidden_size", whole="ffn").empty
     assert present.curves(scores(), LOSS, "layers").empty

@@ -105,11 +105,30 @@ def test_a_teacher_that_is_alone_yet_is_a_teacher():
 
 
 def test_a_setting_that_is_left_out_has_its_default():
-    rows = scores(record("adapt", "tc"), record("adapt", "tc", changed={"adapt.sentences": 5}))
+    rows = scores(record("layers", "tc"), record("layers", "tc", changed={"layers.sentences": 5}))
     rows = rows.to_dict("records")
-    assert [frame.setting(row, "adapt.sentences") for row in rows] == [0, 5]
+    assert [frame.setting(row, "layers.sentences") for row in rows] == [0, 5]
     assert [frame.setting(row, "teacher") for row in rows] == ["adapted"] * 2
-    assert frame.setting(rows[0], "hidden.hidden_size") is None
+
+
+def test_a_step_that_did_not_make_the_model_has_no_settings():
+    layers, guess = scores(record("layers", "tc"), baseline("majority", 0.1)).to_dict("records")
+    for name in ("hidden.hidden_size", "hidden.sentences", "hidden_size"):
+        assert frame.setting(layers, name) is None
+    assert frame.setting(guess, "layers.sentences") is frame.setting(guess, "sentences") is None
+
+
+def test_a_name_without_a_step_is_of_the_last_step_that_has_it():
+    changed = {"layers.mlm_weight": 0.25, "hidden.sentences": 9}
+    other = {"order": "hidden > layers", "layers.mlm_weight": 0.25}
+    rows = scores(
+        record("layers", "tc", changed={"layers.mlm_weight": 0.25}),
+        record("vocabulary", "tc", changed=changed),
+        record("layers", "tc", changed=other),
+    )
+    rows = rows.to_dict("records")
+    assert [frame.setting(row, "mlm_weight") for row in rows] == [0.25, 0.5, 0.25]
+    assert [frame.setting(row, "sentences") for row in rows] == [0, 9, 0]
 
 
 def test_statistics_pair_by_seed():

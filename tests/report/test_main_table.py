@@ -140,13 +140,13 @@ def test_sizes_are_in_the_name_and_the_way_of_a_model_is_a_setting():
         run("hidden", "tc", changed={"hidden.hidden_size": 24}, sizes=(24, 119547)),
         run("layers", "tc", changed={"teacher": "plain"}),
         run("layers", "tc", changed={"order": "vocabulary > layers"}),
-        run("adapt", "tc", changed={"adapt.sentences": 14300}),
+        run("adapt", "tc", changed={"adapt.steps": 14300}),
     ]
     models = set(table(*entries)["model"])
     assert models >= {
         "hidden 24",
         "layers 6; teacher plain",
-        "adapted teacher; adapt.sentences 14,300",
+        "adapted teacher; adapt.steps 14,300",
     }
     assert "layers 6; order vocabulary > layers" in models
 

@@ -4,6 +4,7 @@ import math
 
 import pandas
 import pytest
+import toy_study
 from made_up import parameters
 
 from lib import facts, files
@@ -96,10 +97,13 @@ def test_the_parts_of_the_papers_models_add_up_to_the_published_parameters():
     assert whole.item() == 2 * layers.item()
 
 
-def test_text_seen_is_published_or_our_own():
+def test_text_seen_is_published_or_our_own(tmp_path, monkeypatch):
+    """Of our own, 0 sentences mean all there are."""
     assert tables.text_seen("mbert") == {"slk": 0.611, "swh": 0.102, "mlt": 0.047}
     assert tables.text_seen("toy-bert")["mlt"] == 1000
-    assert tables.text_seen("mini-bert")["slk"] == math.inf
+    models = toy_study.changed(facts.facts("models"), "toy-bert.text", {"mlt": 9, "slk": 0})
+    toy_study.write_yaml(toy_study.facts_in(tmp_path, monkeypatch) / "models.yaml", models)
+    assert tables.text_seen("toy-bert") == {"mlt": 9, "slk": math.inf}
 
 
 def test_numbers_in_words():

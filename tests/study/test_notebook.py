@@ -342,11 +342,11 @@ def test_checkpoints_are_one_process_alone_until_the_run_is_finished(toy, fakes)
 
 
 def test_the_origin_of_weights(toy, tmp_path, monkeypatch):
-    folder = tmp_path / "teachers" / "mini-bert"
+    folder = tmp_path / "teachers" / "my-encoder"
     folder.mkdir(parents=True)
     (folder / "config.json").write_text("{}")
     pairs = [
-        {"teacher": "mini-bert", "languages": ["mlt"]},
+        {"teacher": "my-encoder", "languages": ["mlt"]},
         {"teacher": "mbert", "languages": ["mlt"], "set": {"adapt": {"published": True}}},
         {"teacher": "toy-bert", "languages": ["mlt"]},
     ]
@@ -355,7 +355,7 @@ def test_the_origin_of_weights(toy, tmp_path, monkeypatch):
     study = studies.load("toy")
     monkeypatch.setattr("lib.data.hub.model_commit", lambda name, revision: None)
     local, hub, new = (chain(study, "mlt", pair["teacher"]) for pair in pairs)
-    of_folder = {"folder": "mini-bert", "sha256": files.sha256(folder)}
+    of_folder = {"folder": "my-encoder", "sha256": files.sha256(folder)}
     assert notebook._weights(local[0]) == {"weights": of_folder}
     revision = "3f076fdb1ab68d5b2880cb87a0886f315b8146f8"
     name = "google-bert/bert-base-multilingual-cased"

@@ -39,7 +39,8 @@ VARIANTS = [
         "tasks": ["pos"],
         "score": ["adapt"],
     },
-    {"set": {"adapt": {"sentences": 0}}, "score": ["adapt"]},
+    {"set": {"layers": {"sentences": 0}}, "score": ["layers"]},
+    {"set": {"perplexity": {"max_length": 8}}, "score": ["ffn"], "measure": ["perplexity"]},
     {"set": {}, "order": ["pretrain", "adapt", "vocabulary", "layers"], "score": ["layers"]},
     {
         "set": {"layers": {"layer_choice": "last_k"}},
@@ -47,19 +48,19 @@ VARIANTS = [
         "score": ["ffn"],
     },
 ]
-TOUGH = toy_study.changed(STUDY, "steps.adapt.sentences", 9) | {
+TOUGH = toy_study.changed(STUDY, "steps.layers.sentences", 9) | {
     "measure": {"lens": {"sentences": 3}, "perplexity": {"sentences": 4, "max_length": 16}},
     "variants": VARIANTS,
     "pairs": [
         *STUDY["pairs"],
-        {"teacher": "mini-bert", "languages": ["swh"], "set": {"finetune": {"train_limit": 7}}},
+        {"teacher": "my-encoder", "languages": ["swh"], "set": {"finetune": {"train_limit": 7}}},
     ],
     "baselines": ["ngrams", "majority"],
 }
 NESTED = toy_study.changed(STUDY, "finetune.tc", {"epochs": 6, "learning_rate": 0.5}) | {
     "variants": [
         {"set": {"finetune": {"sequence": {"epochs": 4}}}, "score": ["adapt"], "seeds": [1]},
-        {"set": {"finetune": {"tc": {"epochs": 2}, "pos": {"warmup": 0.25}}}},
+        {"set": {"finetune": {"tc": {"epochs": 2}, "pos": {"warmup": 0.25}}}, "measure": ["lens"]},
     ],
 }
 PLAIN = toy_study.PLAIN | {
@@ -224,6 +225,10 @@ def test_a_study_by_hand():
             {"finetune": 3 * 2},
         ),
         ({"set": {}, "score": ["ffn"], "tasks": ["tc"], "seeds": [1]}, {"finetune": 3}),
+        (
+            {"set": {}, "score": ["adapt"], "tasks": [], "measure": ["perplexity"]},
+            {"perplexity": 3},
+        ),
         ({"set": {"layers": {"num_hidden_layers": 2}}, "languages": ["mlt"]}, {}),
         (
             {"set": {}, "order": ["pretrain", "layers"], "score": [], "languages": ["mlt"]},
@@ -298,6 +303,25 @@ def test_measures_add_one_run_a_scored_model_and_kind():
     assert {run.task for run in runs} == {None}
 
 
+@pytest.mark.parametrize(
+    ("given", "measured"),
+    [
+        ({}, ["lens"]),
+        ({"measure": ["perplexity"]}, ["perplexity"]),
+        ({"measure": ["perplexity", "lens"]}, ["perplexity", "lens"]),
+        ({"measure": []}, []),
+    ],
+)
+def test_a_variants_measures_take_the_place_of_the_studys(given, measured):
+    own = {"measure": {"lens": {"sentences": 3}}}
+    toy_study.write_study(STUDY | own)
+    narrow = {"set": {"hidden": {"hidden_size": 24}}, "score": ["hidden"], "languages": ["mlt"]}
+    runs = new_runs(**own, variants=[narrow | {"tasks": []} | given])
+    assert [run.step for run in runs] == ["hidden", *measured]
+    assert all(run.parent == runs[0] for run in runs[1:])
+    assert all(run.changed == {"hidden.hidden_size": 24} for run in runs)
+
+
 def test_a_variant_takes_a_step_that_the_studys_own_chain_has_not():
     toy_study.write_study(toy_study.PLAIN, "own")
     former, runs = set(ids(plan.runs("own"))), plan.runs("plain")
@@ -331,15 +355,21 @@ def test_training_from_scratch_is_a_variant_that_shares_the_cuts_before():
     assert all(run.parameters["overrides"] == {"hidden": settings} for run in runs)
 
 
-def test_how_much_text_to_adapt_on_is_a_variant():
+def test_how_much_text_to_distil_on_is_a_variant():
+    shares = (4, 13, 0)  # the study has the third already
     variants = [
-        {"set": {"adapt": {"sentences": share}}, "score": ["adapt"], "tasks": ["tc"], "seeds": [1]}
-        for share in (4, 13, 0)  # the study has the third already
+        {"set": {step: {"sentences": share} for step in ("layers", "hidden")}}
+        | {"score": ["vocabulary"], "tasks": ["tc"], "seeds": [1]}
+        for share in shares
     ]
     runs = new_runs(variants=variants)
-    assert Counter(run.step for run in runs) == {"adapt": 2 * 3, "finetune": 2 * 3}
-    shares = {run.parameters["overrides"]["adapt"]["sentences"] for run in runs}
-    assert shares == {4, 13}
+    made = ("layers", "ffn", "hidden", "vocabulary", "finetune")
+    assert Counter(run.step for run in runs) == dict.fromkeys(made, 2 * 3)
+    for run in runs:
+        share = run.parameters["overrides"]["layers"]["sentences"]
+        distilled = ("layers",) if run.step in ("layers", "ffn") else ("layers", "hidden")
+        assert run.changed == {f"{step}.sentences": share for step in distilled}
+        assert share in shares[:2]
 
 
 def test_pooling_is_a_setting_of_sequence_tasks_alone():
@@ -452,4 +482,4 @@ def test_a_new_step_is_made_like_the_others(rounding, executed):
 
 def test_a_baseline_of_the_study_is_among_its_runs():
     runs = plan.runs("tough")
-    assert baseline(studies.load("tough"), "swh", "tc", "ngrams", "mini-bert") in runs
+    assert baseline(studies.load("tough"), "swh", "tc", "ngrams", "my-encoder") in runs

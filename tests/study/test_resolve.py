@@ -118,27 +118,25 @@ def test_a_changed_setting_of_a_measure_makes_a_new_run(step):
 
 def test_later_settings_at_their_former_value_are_in_no_id():
     """Also over a study with another value: `sentences: 0` is all text, as it was before."""
-    former = ids()
-    assert ids(overrides={"adapt": {"sentences": 0}}) == former
-    toy_study.write_study(toy_study.changed(STUDY, "steps.adapt.sentences", 7), "second")
-    assert ids(study="second")[1] != former[1]
-    assert ids(study="second", overrides={"adapt": {"sentences": 0}}) == former
-    assert ids(overrides={"adapt": {"sentences": 7}}) == ids(study="second")
-    assert chain(studies.load("second"), "mlt", overrides={"adapt": {"sentences": 0}})[
-        1
-    ].changed == {"adapt.sentences": 0}
+    former, every = ids(), {"layers": {"sentences": 0}}
+    assert ids(overrides=every) == former
+    toy_study.write_study(toy_study.changed(STUDY, "steps.layers.sentences", 7), "second")
+    assert ids(study="second")[:2] == former[:2] and not set(ids(study="second")[2:]) & set(former)
+    assert ids(study="second", overrides=every) == former
+    assert ids(overrides={"layers": {"sentences": 7}}) == ids(study="second")
+    changed = chain(studies.load("second"), "mlt", overrides=every)[2].changed
+    assert changed == {"layers.sentences": 0}
 
 
-def test_no_more_text_to_adapt_on_than_the_study_takes():
-    forty = chain(toy(), "mlt", overrides={"adapt": {"sentences": 40}})[1]
+@pytest.mark.parametrize("step", ["layers", "hidden"])
+def test_no_more_text_to_distil_on_than_the_study_takes(step):
+    forty = chain(toy(), "mlt", overrides={step: {"sentences": 40}})[ORDER.index(step)]
     assert forty.settings["sentences"] == 40
-    with pytest.raises(
-        StudyError,
-        match="adapt: 41 sentences were asked for; the study 'toy' takes 40 of each language",
-    ):
-        chain(toy(), "mlt", overrides={"adapt": {"sentences": 41}})
+    said = f"{step}: 41 sentences were asked for; the study 'toy' takes 40 of each language"
+    with pytest.raises(StudyError, match=said):
+        chain(toy(), "mlt", overrides={step: {"sentences": 41}})
     toy_study.write_study(toy_study.changed(STUDY, "corpus.train", 0), "all")
-    assert chain(studies.load("all"), "mlt", overrides={"adapt": {"sentences": 41}})
+    assert chain(studies.load("all"), "mlt", overrides={step: {"sentences": 41}})
 
 
 def test_equal_settings_share_their_runs_between_studies():
@@ -360,17 +358,31 @@ def test_measuring_runs():
     assert (run.step, run.task, run.parent, run.seed) == ("lens", None, model, 1)
     assert run.settings == {"sentences": 3} and run.id.startswith("mlt.toy-bert.lens.vocabulary.")
     assert measuring(model, "mlt", "lens", {"lens": {"sentences": 4}}).id != run.id
-    with pytest.raises(StudyError, match="does not measure perplexity; add `measure: "):
-        measuring(model, "mlt", "perplexity")
     with pytest.raises(StudyError, match="'finetune' is none of perplexity, lens"):
         measuring(model, "mlt", "finetune")
 
 
-def test_a_measure_that_the_study_lacks_is_asked_for_by_overrides():
-    given = {"perplexity": {"sentences": 3, "max_length": 16}}
-    run = resolve("perplexity", TASK | {"model_step": "adapt", "overrides": given})
-    assert run.parent.step == "adapt" and run.settings == given["perplexity"]
-    assert run.parameters["overrides"] == given
+@pytest.mark.parametrize("step", ["perplexity", "lens"])
+def test_a_measure_that_the_study_does_not_list_can_be_asked_for(step):
+    """With its default settings, or with others."""
+    assert toy().measure == ()
+    run = resolve(step, TASK | {"model_step": "adapt"})
+    assert run.parent.step == "adapt" and run.settings == toy().settings[step]
+    assert run.changed == {} and "overrides" not in run.parameters
+    given = {step: {"sentences": 3}}
+    other = resolve(step, TASK | {"model_step": "adapt", "overrides": given})
+    assert other.settings == run.settings | {"sentences": 3} and other.id != run.id
+    assert other.changed == {f"{step}.sentences": 3} and other.parameters["overrides"] == given
+
+
+def test_a_pairs_settings_of_a_measure():
+    """They are the study's own, so a run with them changes nothing."""
+    toy_study.write_study(toy_study.changed(STUDY, "pairs.1.set", {"lens": {"sentences": 7}}))
+    model = chain(toy(), "swh")[-1]
+    run = measuring(model, "swh", "lens")
+    assert run.settings == {"sentences": 7} and run.changed == {}
+    changed = measuring(model, "swh", "lens", {"lens": {"sentences": 8}}).changed
+    assert changed == {"lens.sentences": 8}
 
 
 def test_runs_of_baselines():
@@ -393,7 +405,7 @@ def test_a_baseline_depends_on_its_task_data_and_amount_only(tmp_path, monkeypat
     before = baseline(toy(), "mlt", "tc", "majority").id
     changed = {"seeds": {"chain": 5, "tasks": [6]}, "corpus": dict.fromkeys(STUDY["corpus"], 9)}
     second = toy_study.changed(STUDY | changed, "finetune.sequence.epochs", 9)
-    toy_study.write_study(toy_study.changed(second, "pairs.0.teacher", "mini-bert"), "second")
+    toy_study.write_study(toy_study.changed(second, "pairs.0.teacher", "my-encoder"), "second")
     assert baseline(studies.load("second"), "mlt", "tc", "majority").id == before
     toy_study.write_study(STUDY | {"source": "hub"}, "third")
     assert baseline(studies.load("third"), "mlt", "tc", "majority").id != before

@@ -132,18 +132,18 @@ def test_answers_to_earlier_questions_are_kept(recorded, monkeypatch):
 
 
 def test_a_changed_folder_of_a_teacher_makes_all_stale(toy, tmp_path):
-    folder = tmp_path / "teachers" / "mini-bert"
+    folder = tmp_path / "teachers" / "my-encoder"
     folder.mkdir(parents=True)
     for name in ("config.json", "model.safetensors"):
         (folder / name).write_text("{}")
-    pair = {"teacher": "mini-bert", "languages": ["mlt"]}
+    pair = {"teacher": "my-encoder", "languages": ["mlt"]}
     root = {"models_root": str(tmp_path / "teachers")}
     toy_study.write_study(STUDY | root | {"pairs": [pair]})
     runs = chain(studies.load("toy"), "mlt")
     for run in runs:
         toy_study.finish(run, **notebook._weights(run))
     weights = records.read(runs[0])["weights"]
-    assert weights["folder"] == "mini-bert" and "weights" not in records.read(runs[1])
+    assert weights["folder"] == "my-encoder" and "weights" not in records.read(runs[1])
     assert states(runs) == [DONE] * 6
     (folder / "model.safetensors").write_text("{ }")
     assert states(runs) == [STALE] * 6

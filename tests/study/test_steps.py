@@ -39,7 +39,7 @@ def test_given_settings_win_over_the_base_and_both_over_the_defaults():
     base = {"kept_tokens": 5, "counting": "count"}
     assert steps.merged("vocabulary", base, {"kept_tokens": 7}, "here") == base | {"kept_tokens": 7}
     settings = steps.merged("adapt", {}, toy_study.SETTINGS, "here")
-    assert settings == toy_study.SETTINGS | {"published": False, "sentences": 0}
+    assert settings == toy_study.SETTINGS | {"published": False}
     assert base == {"kept_tokens": 5, "counting": "count"}
 
 
@@ -86,5 +86,6 @@ def test_later_settings_are_stated_only_where_they_are_not_as_before():
     settings = {"pooling": "first", "base_width": 0, "epochs": 0}
     assert steps.stated("finetune", settings) == {"epochs": 0}
     assert steps.stated("finetune", settings | {"base_width": 4}) == {"base_width": 4, "epochs": 0}
-    assert steps.stated("adapt", {"sentences": 0}) == {}
+    assert steps.stated("layers", {"sentences": 0}) == {}
+    assert steps.stated("layers", {"sentences": 7}) == {"sentences": 7}
     assert steps.stated("ffn", {"sentences": 0}) == {"sentences": 0}

@@ -17,10 +17,10 @@ def test_a_study_holds_what_its_file_says_and_all_settings():
     assert study.order == steps.names("teacher", "cut") and study.score == ("adapt", "vocabulary")
     assert study.corpus == STUDY["corpus"] and study.tasks == ("tc", "pos")
     assert (study.chain_seed, study.task_seeds) == (1, (1, 2))
-    assert study.baselines == study.measures == study.variants == ()
+    assert study.baselines == study.measure == study.variants == ()
     assert study.settings["ffn"] == STUDY["steps"]["ffn"]
     assert study.settings["layers"] == STUDY["steps"]["layers"] | steps.LATER["layers"]
-    assert set(study.settings) == {*study.order, "finetune"}
+    assert set(study.settings) == {*study.order, "finetune", "perplexity", "lens"}
 
 
 def test_steps_beside_the_order_have_settings_and_only_variants_take_them():
@@ -30,7 +30,7 @@ def test_steps_beside_the_order_have_settings_and_only_variants_take_them():
     study = studies.load("toy")
     assert study.order == tuple(toy_study.PLAIN["order"])
     assert study.chain_steps == steps.names("teacher", "cut")
-    assert study.settings["adapt"] == STUDY["steps"]["adapt"] | {"sentences": 0}
+    assert study.settings["adapt"] == STUDY["steps"]["adapt"]
     assert study.variants[0].order == with_adapt
     toy_study.write_study(toy_study.changed(toy_study.PLAIN, "steps.adapt"))
     assert "adapt" not in studies.load("toy").chain_steps
@@ -67,6 +67,20 @@ def test_defaults_of_settings_may_be_left_out():
     of_short, of_toy = studies.load("short").settings, studies.load("toy").settings
     assert of_short["pretrain"] == of_toy["pretrain"] | {"precision": "auto"}
     assert of_short["layers"] == of_toy["layers"] and of_short["finetune"] == of_toy["finetune"]
+
+
+def test_settings_of_a_measure_have_defaults_whether_the_study_measures_it_or_not():
+    default = studies.load("toy").settings
+    assert default["perplexity"] == steps.merged("perplexity", {}, {}, "here")
+    assert default["lens"] == steps.merged("lens", {}, {}, "here")
+    toy_study.write_study(STUDY | {"measure": {"perplexity": {"sentences": 5}}})
+    study = studies.load("toy")
+    assert study.measure == ("perplexity",)
+    assert study.settings["perplexity"] == default["perplexity"] | {"sentences": 5}
+    assert study.settings["lens"] == default["lens"]
+    toy_study.write_study(STUDY | {"measure": {"lens": None, "perplexity": {}}})
+    study = studies.load("toy")
+    assert study.measure == ("lens", "perplexity") and study.settings == default
 
 
 def test_a_changed_file_is_read_again_and_an_equal_one_is_not():
@@ -152,9 +166,9 @@ WRONG = {
     "variants": ([{}], "variants: set is missing; add it"),
 }
 MEASURES = [
-    ({"perplexity": {"sentences": 5}}, "perplexity: max_length is missing; add it"),
+    ({"perplexity": {"max_length": 2}}, "perplexity: max_length: 2 is out of range; give a number"),
     ({"lens": {"sentences": "many"}}, "lens: sentences: 'many' is not a whole number"),
-    ({"lens": None}, "lens: sentences is missing; add it"),
+    ({"lens": 3}, "lens: 3 is not a mapping"),
 ]
 VARIANTS = [
     ({"tasks": ["qa"]}, "variants: tasks: 'qa' is none of tc, sa, ner, pos"),
@@ -162,6 +176,8 @@ VARIANTS = [
     ({"score": ["lens"]}, "variants: score: 'lens' is none of pretrain, adapt, layers"),
     ({"order": ["prune"]}, "variants: order: 'prune' is none of pretrain, adapt, layers"),
     ({"set": {"ffn": {"part": 1}}}, "variants: set: ffn: part: 1 is none of train, dev"),
+    ({"measure": ["speed"]}, "variants: measure: 'speed' is none of perplexity, lens; take one"),
+    ({"measure": {"lens": {}}}, "variants: measure: {'lens': {}} is not a list"),
     ({"seeds": [-1]}, "variants: seeds: -1 is out of range; give a whole number below"),
 ]
 
@@ -199,8 +215,9 @@ def test_overrides_are_checked_and_change_nothing_else():
     given = {"layers": {"num_hidden_layers": 3}, "lens": {"sentences": 9}}
     settings = studies.override(study, study.settings, given, "here")
     assert settings["layers"] == study.settings["layers"] | {"num_hidden_layers": 3}
-    assert settings["lens"] == {"sentences": 9} and "lens" not in study.settings
-    assert {step for step in study.settings if settings[step] != study.settings[step]} == {"layers"}
+    assert settings["lens"] == {"sentences": 9}
+    different = {step for step in study.settings if settings[step] != study.settings[step]}
+    assert different == {"layers", "lens"} and study.settings == studies.load("toy").settings
     with pytest.raises(StudyError, match="unknown key 'size'"):
         studies.override(study, study.settings, {"size": {}}, "here")
 

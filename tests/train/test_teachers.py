@@ -5,7 +5,7 @@ import torch
 import toys
 
 from lib.errors import StudyError
-from lib.model import device, encoder, sizes
+from lib.model import encoder, sizes
 from lib.train import teachers
 
 both = pytest.mark.parametrize("family", toys.FAMILIES)
@@ -94,18 +94,3 @@ def test_what_is_not_published_is_refused():
         teachers.published_adaptation({"adapted": {"mlt": {}}}, "slk")
     with pytest.raises(StudyError, match="there are none: set"):
         teachers.published_adaptation({}, "slk")
-
-
-@both
-def test_a_teacher_is_narrowed_to_the_sizes_of_its_entry(family, monkeypatch):
-    monkeypatch.setattr(device, "device", lambda: torch.device("cpu"))
-    model, tokenizer, text = toys.model(family), toys.tokenizer(family), toys.sentences()
-    assert teachers.narrowed(model, tokenizer, {}, text, 16, 1) is model
-    sizes = {"hidden_size": 16, "intermediate_size": 12, "num_hidden_layers": 2}
-    small, again = (teachers.narrowed(model, tokenizer, sizes, text, 16, 1) for _ in range(2))
-    assert {name: getattr(small.config, name) for name in sizes} == sizes
-    assert toys.same(toys.bits(small), toys.bits(again))
-    assert torch.isfinite(small(**toys.batch(family)).logits).all()
-    shallow = teachers.narrowed(model, tokenizer, {"num_hidden_layers": 2}, text, 16, 1)
-    assert shallow.num_parameters() < model.num_parameters()
-    assert shallow.config.hidden_size == model.config.hidden_size
