@@ -33,9 +33,11 @@ def start(
     shared_basis (not in the paper): the strongest directions of the residual stream on the text of
       `batches`, and the first dimensions of each head. The LayerNorms are fitted anew on that text.
       The activation of the head is not, so truncation is the better start for a small cut.
+    fitted (not in the paper): shared_basis, and in each layer the two matrices that write into the
+      residual stream are fitted too.
     random: freshly drawn from the seed.
     Raises StudyError for an unknown start, for a size that is not a multiple of the number of
-    heads, and for shared_basis without batches.
+    heads, and for shared_basis and fitted without batches.
     """
     check_hidden_size(model.config.num_attention_heads, model.config.hidden_size, hidden_size)
     first, heads = torch.arange(hidden_size), kept_heads(model.config, hidden_size)
@@ -48,11 +50,11 @@ def start(
             return _scale_queries(axes.take(model, hidden=first, heads=first), model.config)
         case "random":
             return encoder.new(axes.take(model, hidden=first, heads=first).config, seed)
-        case "shared_basis":
-            return _on_shared_basis(model, hidden_size, heads, batches)
+        case "shared_basis" | "fitted":
+            return _on_shared_basis(model, hidden_size, heads, batches, hidden_start == "fitted")
     raise StudyError(
         f"no hidden start {hidden_start!r}; there are truncation, truncation_across_heads, svd, "
-        "shared_basis, random"
+        "shared_basis, fitted, random"
     )
 
 
@@ -70,15 +72,15 @@ def low_rank(matrix: torch.Tensor, rank: int) -> torch.Tensor:
     return (result if matrix.shape[0] >= matrix.shape[1] else result.T).to(matrix.dtype)
 
 
-def _on_shared_basis(model, hidden_size: int, heads: torch.Tensor, batches: list[dict] | None):
+def _on_shared_basis(model, hidden_size: int, heads: torch.Tensor, batches, matrices: bool):
     if not batches:
         raise StudyError(
-            "the start shared_basis needs text to find the basis on; give masked batches of the "
-            "language's training text"
+            "the starts shared_basis and fitted need text to find the basis on; give masked "
+            "batches of the language's training text"
         )
     basis = shared_basis(model, batches)[:, :hidden_size]
     result = rotated(model, basis, heads)
-    fit_norms(result, model, basis, batches)
+    fit_norms(result, model, basis, batches, matrices)
     return result
 
 

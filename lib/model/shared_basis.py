@@ -1,15 +1,13 @@
-"""The residual stream in its strongest directions: the parts of the hidden start `shared_basis`.
+"""The residual stream in its strongest directions: parts of the starts `shared_basis` and `fitted`.
 
 All matrices turn with the same basis. LayerNorms work dimension by dimension and cannot turn with
-it, so their scales and shifts are fitted anew. This start is ours, not the paper's.
+it, so their scales and shifts are fitted anew. These starts are ours, not the paper's.
 """
-
-import contextlib
 
 import torch
 from torch import nn
 
-from lib.model import axes, encoder, mlm_head
+from lib.model import axes, encoder, mlm_head, refit
 
 
 @torch.no_grad()
@@ -55,47 +53,38 @@ def rotated(model, basis: torch.Tensor, heads: torch.Tensor):
 
 
 @torch.no_grad()
-def fit_norms(small, whole, basis: torch.Tensor, batches: list[dict]) -> None:
+def fit_norms(small, whole, basis: torch.Tensor, batches: list[dict], matrices=False) -> None:
     """Fit the scale and shift (H') of each LayerNorm of `small` by least squares.
 
     The target is the output of the same LayerNorm of `whole` in the directions `basis` (H, H'), at
     the real positions of the batches. The lowest LayerNorm is fitted first, and each next one sees
-    the text through the fitted ones below it.
+    the text through the fitted ones below it. With `matrices`, the matrix of the layer that writes
+    into the stream before a LayerNorm is fitted first: to what enters that of `whole`.
     """
+    halves = small.base_model.encoder.modules() if matrices else ()
+    writer = {
+        half.LayerNorm: half.dense
+        for half in halves
+        if hasattr(half, "dense") and hasattr(half, "LayerNorm")
+    }
     pairs = zip(small.modules(), whole.modules(), strict=True)
     for norm, target in [pair for pair in pairs if isinstance(pair[0], nn.LayerNorm)]:
+
+        def lacks(batch, norm=norm, target=target):
+            given, entering = mlm_head.entering(small, batch, writer[norm], norm)
+            (wanted,) = mlm_head.entering(whole, batch, target)
+            return given, wanted @ basis - entering
+
+        if norm in writer:
+            refit.correct(writer[norm], map(lacks, batches))
         x, y, xy, xx, count = *torch.zeros(4, basis.shape[1], dtype=torch.float64), 0
         for batch in batches:
-            entering, leaving = _seen(small, norm, whole, target, batch)
+            (entering,) = mlm_head.entering(small, batch, norm)
+            (leaving,) = mlm_head.entering(whole, batch, target)
             given = nn.functional.layer_norm(entering, norm.normalized_shape, eps=norm.eps).double()
-            wanted = (leaving @ basis).double()
+            wanted = (target(leaving) @ basis).double()
             x, y, count = x + given.sum(0), y + wanted.sum(0), count + len(given)
             xy, xx = xy + (given * wanted).sum(0), xx + given.square().sum(0)
         spread = (xx - x.square() / count).clamp(min=1e-9 * count)
         norm.weight.copy_((xy - x * y / count) / spread)
         norm.bias.copy_(y / count - norm.weight * x / count)
-
-
-class _Reached(Exception):
-    """Ends a forward pass where nothing above is needed."""
-
-
-def _seen(small, norm, whole, target, batch: dict) -> tuple[torch.Tensor, torch.Tensor]:
-    """(input of `norm`, output of `target`) at the real positions of a batch, (tokens, H)."""
-    seen = []
-
-    def reached(states):
-        seen.append(states[batch["attention_mask"].bool()])
-        raise _Reached
-
-    hooks = [
-        target.register_forward_hook(lambda *call: reached(call[2])),
-        norm.register_forward_pre_hook(lambda _, given: reached(given[0])),
-    ]
-    for model in (whole, small):
-        with contextlib.suppress(_Reached):
-            mlm_head.transform(model, encoder.hidden_states(model, batch))
-    for hook in hooks:
-        hook.remove()
-    leaving, entering = seen
-    return entering, leaving

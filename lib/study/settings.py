@@ -43,29 +43,33 @@ class Distillation(Training):
 
 
 class Layers(Distillation):
-    """Step 1."""
+    """Step 1; with `refit` the layers that stay take over what the others did, before training."""
 
     num_hidden_layers: Positive
     layer_choice: Literal[
         "last_k", "first_k", "stride", "stride_last", "first_last_k", "search", "random"
     ]
+    refit: bool = False
 
 
 class Ffn(Checked):
-    """Step 2; `part` is the text that importance is computed on."""
+    """Step 2; `part` is the text that importance is computed on, and that `refit` fits on."""
 
     intermediate_size: Positive
     sentences: Count
     batch_size: Positive
     max_length: Length
     part: Literal["train", "dev"]
+    refit: bool = False
 
 
 class Hidden(Distillation):
     """Step 3."""
 
     hidden_size: Positive
-    hidden_start: Literal["truncation", "truncation_across_heads", "svd", "shared_basis", "random"]
+    hidden_start: Literal[
+        "truncation", "truncation_across_heads", "svd", "shared_basis", "fitted", "random"
+    ]
 
 
 class Vocabulary(Checked):

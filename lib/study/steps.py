@@ -98,7 +98,8 @@ REGISTRY = (  # the order of the models is the paper's; a study may change it
 # run ids.
 _DISTILLATION = {"distillation_target": "logits", "taught_by": "before", "sentences": 0}
 LATER = {
-    "layers": _DISTILLATION,
+    "layers": _DISTILLATION | {"refit": False},
+    "ffn": {"refit": False},
     "hidden": _DISTILLATION,
     "finetune": {"pooling": "first", "base_width": 0, "head_rate": 1.0},
 }

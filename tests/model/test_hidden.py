@@ -206,7 +206,7 @@ def test_sizes_that_cannot_work_are_refused_with_those_that_can(family, size, wo
 def test_an_unknown_start(family):
     with pytest.raises(
         StudyError,
-        match=r"no hidden start 'pca'; there are truncation, .*, svd, shared_basis, random",
+        match=r"no hidden start 'pca'; there are truncation, .*, svd, shared_basis, fitted, random",
     ):
         hidden.start(toys.model(family), NEW, "pca")
 
@@ -280,7 +280,7 @@ def test_a_shared_start_reads_and_writes_in_the_basis(family):
         atol=1e-5,
     )
     assert student.num_parameters() == sizes.count_parameters(student.config)
-    with pytest.raises(StudyError, match="shared_basis needs text"):
+    with pytest.raises(StudyError, match="shared_basis and fitted need text"):
         hidden.start(teacher, NEW, "shared_basis")
 
 
@@ -317,6 +317,25 @@ def test_fitted_norms_are_least_squares_lines(family):
 def test_norms_fitted_to_their_own_teacher_stay_what_they_are(family):
     teacher, batch = toys.model(family), toys.batch(family)
     copy = axes.take(teacher)
-    hidden.fit_norms(copy, teacher, torch.eye(OLD), [batch])
+    hidden.fit_norms(copy, teacher, torch.eye(OLD), [batch], matrices=True)
     for (name, tensor), other in zip(copy.named_parameters(), teacher.parameters(), strict=True):
         assert torch.allclose(tensor, other, atol=1e-4), name
+
+
+@both
+def test_fitted_matrices_bring_the_stream_closer_than_fitted_norms_alone(family):
+    """At each norm of each layer, on the text that was fitted on; queries and keys stay."""
+    teacher, batch = toys.model(family), toys.batch(family)
+    basis = hidden.shared_basis(teacher, [batch])[:, :NEW].double().numpy()
+    plain, fitted = (
+        hidden.start(teacher, NEW, start, batches=[batch]) for start in ("shared_basis", "fitted")
+    )
+    wanted = stream(teacher, batch) @ basis
+    errors = [((stream(student, batch) - wanted) ** 2).sum() for student in (fitted, plain)]
+    assert errors[0] < 0.8 * errors[1]
+    for part in ("query", "key", "value"):
+        name = f"self.{part}.weight"
+        numpy.testing.assert_array_equal(tensor(fitted, name), tensor(plain, name))
+    assert not numpy.allclose(
+        tensor(fitted, "1.output.dense.bias"), tensor(plain, "1.output.dense.bias"), atol=1e-3
+    )

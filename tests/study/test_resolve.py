@@ -68,7 +68,7 @@ def test_a_pairs_settings_and_overrides_over_them():
     given = {"layers": {"layer_choice": "random"}, "ffn": {"sentences": 3}}
     runs = chain(toy(), "swh", overrides=given)
     assert runs[2].settings["layer_choice"] == "random"
-    assert runs[3].settings == STUDY["steps"]["ffn"] | {"sentences": 3}
+    assert runs[3].settings == STUDY["steps"]["ffn"] | steps.LATER["ffn"] | {"sentences": 3}
     assert runs[2].changed == {"layers.layer_choice": "random"}
     assert runs[5].changed == runs[3].changed == runs[2].changed | {"ffn.sentences": 3}
     assert chain(toy(), "swh")[5].changed == {}  # a pair's settings are the study's own

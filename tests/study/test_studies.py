@@ -18,7 +18,7 @@ def test_a_study_holds_what_its_file_says_and_all_settings():
     assert study.corpus == STUDY["corpus"] and study.tasks == ("tc", "pos")
     assert (study.chain_seed, study.task_seeds) == (1, (1, 2))
     assert study.baselines == study.measure == study.variants == ()
-    assert study.settings["ffn"] == STUDY["steps"]["ffn"]
+    assert study.settings["ffn"] == STUDY["steps"]["ffn"] | steps.LATER["ffn"]
     assert study.settings["layers"] == STUDY["steps"]["layers"] | steps.LATER["layers"]
     assert set(study.settings) == {*study.order, "finetune", "perplexity", "lens"}
 
