@@ -95,7 +95,7 @@ def _table(name: str, config: str, split: str, limit: int = 0) -> list[str]:
     entry = facts.fact("corpora", name)
     columns = [entry["column"]]
     rows = hub.rows(entry["data_set"], config, split, entry["revision"], columns, limit)
-    return [text for (text,) in rows]
+    return [readers.nfc(text) for (text,) in rows]
 
 
 def _origin(name: str, config: str) -> dict:
@@ -110,7 +110,8 @@ def _member(archive: Path, name: str) -> list[str]:
     with tarfile.open(archive) as tar:
         for member in tar:
             if member.name.removeprefix("./") == name:
-                return tar.extractfile(member).read().decode("utf-8").rstrip("\n").split("\n")
+                content = tar.extractfile(member).read().decode("utf-8")
+                return readers.nfc(content).rstrip("\n").split("\n")
     raise StudyError(
         f"{archive} has no file {name}; correct the language's `flores` code in "
         "params/languages.yaml"
