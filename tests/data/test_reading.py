@@ -45,7 +45,9 @@ def test_a_text_that_the_teacher_cannot_read_is_refused(family, monkeypatch):
     with pytest.raises(StudyError, match="has not the letters or words of the text; take another"):
         corpora.reading([FAR] * 3, tokenizer, 64)
     monkeypatch.setenv("STUDY_ALLOW_UNKNOWN", "1")
-    assert corpora.reading([FAR] * 3, tokenizer, 64)["unknown_tokens"] >= 0.5  # Unigram: "▁" is known
+    assert (
+        corpora.reading([FAR] * 3, tokenizer, 64)["unknown_tokens"] >= 0.5
+    )  # Unigram: "▁" is known
 
 
 def test_the_limit_is_a_fifth(wordpiece):
