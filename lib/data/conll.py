@@ -22,8 +22,8 @@ def conll(file: Path, bio: bool = True) -> list[Sentence]:
     """Return words and tags of each sentence of a file with a word and its tag on a line.
 
     Tabs separate the columns, or spaces in a line without a tab. The first column is the word, or
-    the second if the first counts 1, 2, 3. The tag is the second of two columns; of more columns
-    the only one of entity tags, or without `bio` of universal part-of-speech tags. A blank line
+    the second if the first holds only numbers. The tag is the second of two columns; of more, it is
+    the one of entity tags, or without `bio` that of universal part-of-speech tags. A blank line
     ends a sentence. Comments (`# ...`), `-DOCSTART-` and a language before all words (`mt:word`)
     are left out. With `bio` the tags must be BIO, IOB1, BIOES or BILOU.
     Raises StudyError, with the line, for everything else.
@@ -129,8 +129,14 @@ def _places(rows: _Rows, bio: bool, said: list[str]) -> tuple[int, int]:
     if width == 2:
         return 0, 1
     columns = list(zip(*(fields for row in rows for _, fields in row), strict=True))
-    counted = columns[0] == tuple(str(at) for row in rows for at in range(1, len(row) + 1))
+    counted = all(re.fullmatch(r"\d+([-.]\d+)?", word) for word in columns[0])
     kind, form = ("entity", _ENTITY) if bio else ("universal part-of-speech", _UNIVERSAL)
+    for where, fields in (word for row in rows for word in row if counted):
+        if not fields[0].isdecimal():
+            raise StudyError(
+                f"{where}: {fields[0]!r} is no number of one word; delete the line, or name a file "
+                "of CoNLL-U .conllu"
+            )
     found = [at for at in range(1 + counted, width) if all(map(form.fullmatch, columns[at]))]
     types = {at: {tag[2:] for tag in columns[at] if tag != "O"} for at in found}
     if len(found) > 1:  # the chunks of CoNLL-2003 look like entities

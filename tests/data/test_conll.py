@@ -114,6 +114,8 @@ REFUSED = {  # content, with `bio` or not, the line that is blamed, words of the
     "a row too short": ("a N O\nb O\n", True, 2, "in 3 columns, as the file begins, with a tab"),
     "a row without a tag": ("a\tO\nb\t\n", True, 2, "got 'b '"),
     "two columns of tags": ("a X NOUN\nb X VERB\n", False, 1, "column 2 does and column 3 does"),
+    "an empty node": ("1\ta\tNOUN\n1.1\tb\tVERB\n", False, 2, "'1.1' is no number of one word"),
+    "a multiword token": ("1-2\tab\tO\n1\ta\tO\n", True, 1, "name a file of CoNLL-U .conllu"),
     "no universal tags": ("a b NOUN\nc d NN\n", False, 2, "the last has 'NN' here"),
 }
 
