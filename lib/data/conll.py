@@ -4,6 +4,7 @@ Entity tags come back as BIO. What a file leaves open is read only where there i
 it, and a printed line says what was assumed. An error names file and line.
 """
 
+import itertools
 import re
 from pathlib import Path
 
@@ -166,11 +167,10 @@ def _as_bio(tags: list[list[tuple[str, str]]], said: list[str]) -> list[list[str
     if letters & set("ESLU"):
         said.append("turns BIOES or BILOU tags into BIO")
         return [_opened(row) for row in tags]
-    before = [["O", *(tag for _, tag in row)] for row in tags]
     begins = [
         (where, tag, former)
-        for row, formers in zip(tags, before, strict=True)
-        for (where, tag), former in zip(row, formers, strict=False)
+        for row in tags
+        for (_, former), (where, tag) in itertools.pairwise([("", "O"), *row])
         if tag != "O" and former[2:] != tag[2:]
     ]
     orphans = [each for each in begins if each[1][0] == "I"]

@@ -4,9 +4,10 @@ import json
 import re
 
 import pytest
+import toys
 
 from lib import facts
-from lib.data import tasks
+from lib.data import encoding, tasks
 from lib.errors import StudyError
 from lib.facts import Source
 from lib.measure import metrics
@@ -132,6 +133,8 @@ def test_labels_that_only_test_has_count_as_wrong(tmp_path, capsys):
     for kind in ("majority", "ngrams"):  # of four examples the second can be right
         found = baselines.answer(task, kind)
         assert found["scores"]["accuracy"] <= 0.25 and not {"a", "d"} & set(found["predictions"])
+    encoded = encoding.encode(task, "test", toys.tokenizer("bert"), 16)  # as fine-tuning does
+    assert [item["labels"] for item in encoded] == [2, 0, 2, 3]
     tags = "x B-PER\ny O\n"
     source = put(tmp_path, ner__train_txt=tags, ner__dev_txt=tags, ner__test_txt=tags + "z B-LOC\n")
     task = tasks.load("ner", "xyz", source)
