@@ -4,8 +4,10 @@ The sources `sample` and `local` read a folder of plain text. The source `hub` i
 GlotCC documents to train on, FLORES-200 dev to choose checkpoints, devtest to measure.
 """
 
+import os
 import random
 import tarfile
+import unicodedata
 from functools import lru_cache
 from pathlib import Path
 
@@ -17,6 +19,8 @@ from lib.facts import Source
 
 _SEED = 20250516  # of the shuffle of one file; fixed, so that dev and test never move into train
 _HELD_OUT = 1000  # lines for dev and as many for test, or a twentieth of a small file each
+MOST_UNKNOWN = 0.2  # share of unknown tokens; above it neither losses nor scores mean anything
+_READ = 2000  # sentences by which `reading` judges
 _LEAST = 200  # different lines of one file: then dev and test have ten each
 
 
@@ -57,6 +61,39 @@ def describe(language: str, source: Source) -> dict:
     return {"kind": "hub", "train": train, **held_out}
 
 
+def reading(sentences: list[str], tokenizer, max_length: int) -> dict[str, float]:
+    """Return two shares, 0 to 1: what a model with this tokenizer does not see of a text.
+
+    `unknown_tokens` are tokens without an entry of their own. `words_cut_off` are words of which
+    `max_length` tokens, special ones included, leave nothing. About 2,000 sentences at
+    equal distances are read. Raises StudyError if more than MOST_UNKNOWN is unknown, unless the
+    environment has STUDY_ALLOW_UNKNOWN=1.
+    """
+    sample = sentences[:: max(1, len(sentences) // _READ)]
+    unknown = _unknown(sample, tokenizer)
+    if unknown > MOST_UNKNOWN and os.environ.get("STUDY_ALLOW_UNKNOWN") != "1":
+        plain = [unicodedata.normalize("NFD", sentence.lower()) for sentence in sample]
+        plain = ["".join(c for c in text if not unicodedata.combining(c)) for text in plain]
+        cased = _unknown(plain, tokenizer) < unknown / 2
+        lacks = "capitals and accents (it is uncased)" if cased else "letters or words of the text"
+        raise StudyError(
+            f"{unknown:.1%} of the tokens are unknown: the teacher's vocabulary has not the {lacks}"
+            "; take another teacher, or set STUDY_ALLOW_UNKNOWN=1 to train all the same"
+        )
+    batch = tokenizer(sample, add_special_tokens=False, verbose=False)
+    words = [batch.word_ids(row) for row in range(len(sample))]
+    kept = max_length - tokenizer.num_special_tokens_to_add()
+    seen, all_words = (sum(len({*row[:end]}) for row in words) for end in (kept, None))
+    return {"unknown_tokens": unknown, "words_cut_off": 1 - seen / max(all_words, 1)}
+
+
+def _unknown(sentences: list[str], tokenizer) -> float:
+    """The share of unknown tokens, by ids: as text, Unigram shows an unknown token as it stood."""
+    batch = tokenizer(sentences, add_special_tokens=False, verbose=False)["input_ids"]
+    ids = [token for row in batch for token in row]
+    return ids.count(tokenizer.unk_token_id) / max(len(ids), 1)
+
+
 @lru_cache(maxsize=1)
 def _parts(file: Path, _changed: int) -> dict[str, list[str]]:
     """The parts of one file: repeated lines dropped, shuffled, test and dev cut from the front."""
@@ -95,7 +132,7 @@ def _table(name: str, config: str, split: str, limit: int = 0) -> list[str]:
     entry = facts.fact("corpora", name)
     columns = [entry["column"]]
     rows = hub.rows(entry["data_set"], config, split, entry["revision"], columns, limit)
-    return [text for (text,) in rows]
+    return [readers.nfc(text) for (text,) in rows]
 
 
 def _origin(name: str, config: str) -> dict:
@@ -110,7 +147,8 @@ def _member(archive: Path, name: str) -> list[str]:
     with tarfile.open(archive) as tar:
         for member in tar:
             if member.name.removeprefix("./") == name:
-                return tar.extractfile(member).read().decode("utf-8").rstrip("\n").split("\n")
+                content = tar.extractfile(member).read().decode("utf-8")
+                return readers.nfc(content).rstrip("\n").split("\n")
     raise StudyError(
         f"{archive} has no file {name}; correct the language's `flores` code in "
         "params/languages.yaml"

@@ -1,6 +1,7 @@
 """Whether text to train on contains test examples of a task: a model may know those by heart."""
 
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
@@ -9,6 +10,9 @@ from lib.facts import Source
 
 RUN = 10  # successive words that two texts must share
 SHORTEST = 5  # words; a shorter example is too common to count
+# \w has no vowel signs of Hindi and no tones of Yoruba, and would cut words at each of them
+_MARKS = "".join(c for c in map(chr, range(0x300, 0x20000)) if unicodedata.category(c)[0] == "M")
+_WORD = re.compile(rf"[\w{_MARKS}]+")
 
 
 def held(examples: Sequence[str], text: Iterable[str]) -> list[int]:
@@ -53,4 +57,4 @@ def table(
 
 
 def _words(text: str) -> list[str]:
-    return re.findall(r"\w+", text.casefold())
+    return _WORD.findall(text.casefold())

@@ -1,11 +1,12 @@
 """Downstream tasks: examples, labels and splits, and where they come from (the paper's step 5)."""
 
 import random
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 from lib import checks, facts, files
-from lib.data import hub, local, readers
+from lib.data import conll, hub, local, readers
 from lib.data.local import PARTS
 from lib.errors import StudyError
 from lib.facts import Source
@@ -33,11 +34,14 @@ class Task:
 def load(task: str, language: str, source: Source, limit: int = 0) -> Task:
     """Return a task with train, dev and test. Its labels are those of train, sorted, `O` first.
 
+    Labels that only dev or test have stand behind them: no model can learn them, and they count as
+    wrong. A printed line and `labels_not_in_train` of the origin say how many there are.
+
     A limit above 0 selects that many examples of train and as many of dev, always the same ones; a
     smaller limit selects a subset. Test stays whole. `origin`, for the record, also counts the
     texts of dev and test that are in the whole of train (`also_in_train`).
     Raises StudyError for an unknown task, source or language, malformed files, an empty split, or
-    a label that train lacks.
+    one that has no label of train.
     """
     entry = facts.fact("tasks", task)
     checks.check_choice(source.kind, facts.SOURCES, "source")
@@ -51,8 +55,9 @@ def load(task: str, language: str, source: Source, limit: int = 0) -> Task:
         splits = {part: _read(file, entry) for part, file in names.items()}
         prints = {part: local.fingerprint(source.folder, file) for part, file in names.items()}
         origin = {"files": prints}
-    labels = _labels(entry["kind"], splits, names)
+    labels, not_in_train = _labels(entry["kind"], splits, names)
     origin["also_in_train"] = _repeated(splits)
+    origin |= {"labels_not_in_train": not_in_train} if not_in_train else {}
     splits = {part: _some(splits[part], limit if part != "test" else 0) for part in PARTS}
     counts = {part: len(splits[part]) for part in PARTS}
     origin = {"kind": source.kind, "examples": counts, **origin}
@@ -73,24 +78,33 @@ def published(entry: dict, language: str) -> list[tuple[dict, dict]]:
     return forms
 
 
-def _labels(kind: str, splits: dict[str, list], names: dict) -> tuple[str, ...]:
-    """The labels of train. `names` are files or words for the splits in errors."""
-    labels = {}
+def _labels(kind: str, splits: dict[str, list], names: dict) -> tuple[tuple, dict[str, int]]:
+    """The labels, those of train first, and how many golds of each split train does not have.
+
+    `names` are files or words for the splits, to be printed and for errors.
+    """
+    train, only_there, counts = Counter(), set(), {}
     for part in PARTS:
         golds = [[gold] if kind == "sequence" else gold for _, gold in splits[part]]
-        labels[part] = sorted({label for gold in golds for label in gold})
-        unknown = [label for label in labels[part] if label not in labels["train"]]
-        if unknown or not golds:
+        found = Counter(label for gold in golds for label in gold)
+        train = train or found
+        unknown = sorted(found.keys() - train.keys())
+        said = f"{names[part]}: has {', '.join(map(repr, unknown)) or 'no example'}, train has"
+        if not found or (unknown and not found.keys() & train.keys() - {"O"}):
             raise StudyError(
-                f"{names[part]}: has {', '.join(map(repr, unknown)) or 'no example'}, train has "
-                f"{', '.join(map(repr, labels['train']))}; a split needs examples, and only labels "
+                f"{said} {', '.join(map(repr, sorted(train)))}; a split needs examples, and labels "
                 "of train"
             )
-    if len(labels["train"]) < 2:
+        if unknown:
+            counts[part] = sum(found[label] for label in unknown)
+            print(f"{said} not: {counts[part]} of {found.total()} golds count as wrong", flush=True)
+            only_there.update(unknown)
+    if len(train) < 2:
         raise StudyError(
-            f"{names['train']}: has only the label {labels['train'][0]!r}; a classifier needs two"
+            f"{names['train']}: has only the label {min(train)!r}; a classifier needs two"
         )
-    return tuple(sorted(labels["train"], key=lambda label: (label != "O", label)))
+    first = sorted(train, key=lambda label: (label != "O", label))
+    return (*first, *sorted(only_there)), counts
 
 
 def _repeated(splits: dict[str, list]) -> dict[str, int]:
@@ -135,9 +149,10 @@ def _tables(form: dict, names: dict) -> tuple[dict, dict]:
     for part, split in form["parts"].items():
         rows = hub.rows(name, config, split, names["revision"], columns)
         if form["kind"] == "token":
-            splits[part] = [(tuple(words), tuple(tags)) for words, tags in rows]
+            splits[part] = [(tuple(map(readers.nfc, words)), tuple(tags)) for words, tags in rows]
         else:
-            splits[part] = _renamed([(text, str(label)) for text, label in rows], form, name)
+            pairs = [(readers.nfc(text), str(label)) for text, label in rows]
+            splits[part] = _renamed(pairs, form, name)
     revision = hub.commit(name, config, names["revision"])
     return splits, {"data_set": name, "config": config, "revision": revision}
 
@@ -155,14 +170,10 @@ def _files(form: dict, names: dict) -> tuple[dict, dict]:
 
 def _read(file: Path, form: dict) -> list:
     """The examples of one file by its ending; `form` has the names of its columns and labels."""
-    columns = tuple(form.get("columns", {}).values())
-    if file.suffix == ".tsv":
-        return _renamed(readers.table(file, columns), form, str(file))
-    if file.suffix == ".csv":
-        return _renamed(readers.quoted(file, tuple(form["header"]), columns), form, str(file))
-    return (
-        readers.conllu(file) if file.suffix == ".conllu" else readers.conll(file, form.get("bio"))
-    )
+    if form["kind"] == "sequence":
+        columns, header = tuple(form["columns"].values()), tuple(form.get("header", ()))
+        return _renamed(readers.table(file, columns, header), form, str(file))
+    return conll.conllu(file) if file.suffix == ".conllu" else conll.conll(file, form["bio"])
 
 
 def _renamed(pairs: list, form: dict, where: str) -> list:

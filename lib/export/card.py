@@ -1,8 +1,8 @@
-"""The model card beside every model: its steps, its text and its scores."""
+"""The model card beside every model: its use, sizes, teacher, steps, text and scores."""
 
 from lib import facts
 
-_HEADER = """---
+_HEAD = """---
 language: {code}
 library_name: transformers
 pipeline_tag: {pipeline}
@@ -11,10 +11,34 @@ tags: [compression, distillation]
 # {name}: {label}
 
 `{id}`: {parameters:,} parameters, {percent:.1f} % fewer than the teacher's \
-{teacher_parameters:,}. Load it with `{auto_class}` and `AutoTokenizer`."""
-_WITH_HEAD = {"pipeline": "fill-mask", "auto_class": "AutoModelForMaskedLM"}
-_WITHOUT = {"pipeline": "feature-extraction", "auto_class": "AutoModel"}
+{teacher_parameters:,}.{warning}
 
+## Use
+
+```python
+from transformers import {auto_class}, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained(folder)
+model = {auto_class}.from_pretrained(folder{options})
+inputs = tokenizer(texts, truncation=True, padding=True, return_tensors="pt")
+{answer}
+```"""
+_WITH_HEAD = {
+    "pipeline": "fill-mask",
+    "auto_class": "AutoModelForMaskedLM",
+    "options": "",
+    "answer": "logits = model(**inputs).logits  # one number for each token of the vocabulary",
+}
+_WITHOUT = {
+    "pipeline": "feature-extraction",
+    "auto_class": "AutoModel",
+    "options": ", add_pooling_layer=False",  # else transformers draws a random pooler
+    "answer": "vectors = model(**inputs).last_hidden_state",
+}
+_WORSE = (
+    "\n\n**This model has learnt nothing:** its MLM loss is above that of a guess by the frequency "
+    "of tokens alone (`worse_than_unigram`). Do not use it."
+)
 _END = """The MLM loss is in nats per masked token; it cannot be compared between vocabularies.
 The licence of the model depends on the text it was trained on and on its teacher.
 """
@@ -30,21 +54,38 @@ def text(record: dict, steps: list[dict], task_records: list[dict] = ()) -> str:
     names = {"name": facts.fact("languages", code)["name"] if code else "multilingual"}
     names |= {"code": code or "multilingual", "label": steps[-1]["label"], "id": record["id"]}
     names |= _WITH_HEAD if model.get("mlm_head", True) else _WITHOUT
-    head = _HEADER.format_map(model | names | {"percent": 100 * model["compression_rate"]})
+    names["warning"] = _WORSE if model.get("worse_than_unigram") else ""
+    head = _HEAD.format_map(model | names | {"percent": 100 * model["compression_rate"]})
     chain = [(step["label"], f"`{step['id']}`", _pairs(step["settings"])) for step in steps]
+    longest = max(step["settings"].get("max_length", 0) for step in steps)
     parts = [
         head,
+        "## Sizes",
+        _items(model["config"] | {"tokens of the longest training text": longest}),
+        "## Teacher",
+        _items(_teacher(record)),
         "## Steps",
         _table(("step", "model", "settings"), chain),
         "## Text",
-        "\n".join(f"- {key}: {value}" for key, value in record["data"].items()),
+        _items(record["data"]),
         "## Scores",
-        "\n".join(f"- {key}: {value:.4g}" for key, value in record["scores"].items()),
+        _items(record["scores"]),
     ]
     if task_records:
         columns = ("task", "language", "seed", "trained", "scores on test")
         parts.append(_table(columns, sorted(map(_task_row, task_records))))
     return "\n\n".join([*parts, _END])
+
+
+def _teacher(record: dict) -> dict:
+    """Where the weights of the teacher came from, in which revision, and under which licence."""
+    entry = facts.fact("models", record["teacher"])
+    if record["settings"].get("adapt", {}).get("published"):
+        entry = entry["adapted"][record["language"]]
+    names = ("repository", "revision", "package", "version", "file", "folder")
+    origin = {name: entry[name] or "not pinned" for name in names if name in entry}
+    origin = origin or {"weights": "trained from the beginning in this project"}
+    return {"name": record["teacher"], **origin, "licence": entry.get("licence", "not stated")}
 
 
 def _task_row(record: dict) -> tuple:
@@ -53,6 +94,16 @@ def _task_row(record: dict) -> tuple:
     trained = f"adapter, factor {settings['reduction_factor']}" if adapter else "all weights"
     scores = {name: f"{value:.4f}" for name, value in scores.items()}
     return record["task"], record["language"], record["seed"], trained, _pairs(scores)
+
+
+def _items(values: dict) -> str:
+    return "\n".join(f"- {name}: {_shown(value)}" for name, value in values.items())
+
+
+def _shown(value) -> str:
+    if isinstance(value, dict):
+        return _pairs({name: _shown(part) for name, part in value.items()})
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _pairs(values: dict) -> str:

@@ -1,8 +1,11 @@
 """Corpora: disjoint parts, the same every time, and refusals that say what exists."""
 
 import gzip
+import hashlib
 import json
 import lzma
+import tarfile
+import unicodedata
 from itertools import chain
 
 import pytest
@@ -166,3 +169,35 @@ def test_facts_of_languages():
         )
     for language in ("mlt", "slk", "swh"):
         assert set(facts.fact("languages", language)["pretraining_gb"]) == {"mbert", "xlm-r"}
+
+
+NFD, NFC = "z\u0307ebbug\u0307", "żebbuġ"  # letters and their dots apart; together
+
+
+def test_text_is_in_nfc_from_every_source(tmp_path, monkeypatch):
+    """And repeated lines are known in either form; checksums are those of the file as it is."""
+    (tmp_path / "corpora").mkdir()
+    file = tmp_path / "corpora" / "xyz.txt"
+    text = "".join(f"{form} {n}\n" for n in range(300) for form in (NFD, NFC))
+    file.write_text(text, encoding="utf-8")
+    source = Source("local", tmp_path)
+    parts = [corpora.load("xyz", source, part) for part in corpora.PARTS]
+    assert sorted(chain(*parts)) == sorted(f"{NFC} {n}" for n in range(300))
+    assert corpora.describe("xyz", source)["sha256"] == hashlib.sha256(text.encode()).hexdigest()
+    hub = Source("hub")
+    monkeypatch.setattr(corpora.hub, "rows", lambda *_: [[NFD], [f"{NFD}\n{NFD}"]])
+    assert corpora.load("mlt", hub, "train", 2) == [NFC, f"{NFC}\n{NFC}"]
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        (tmp_path / "dev").write_text(f"{NFD}\n{NFD}.\n", encoding="utf-8")
+        archive.add(tmp_path / "dev", "flores200_dataset/dev/mlt_Latn.dev")
+    monkeypatch.setattr(corpora.hub, "download", lambda *_: tmp_path / "a.tar")
+    assert corpora.load("mlt", hub, "dev") == [NFC, f"{NFC}."]
+
+
+def test_the_text_of_the_studies_is_in_nfc_already(shared):
+    """So reading it in NFC changes nothing that was published."""
+    for root in (files.SAMPLE, shared / "data"):
+        for file in [*root.glob("corpora/**/*.*"), *root.glob("tasks/**/*.*")]:
+            raw = file.read_bytes()
+            raw = lzma.decompress(raw) if file.suffix == ".xz" else raw
+            assert unicodedata.is_normalized("NFC", raw.decode()), file

@@ -20,6 +20,13 @@ def test_by_hand():
     assert leaks.held(examples, []) == [] == leaks.held([], [LINE])
 
 
+def test_a_sign_of_its_own_inside_a_word_cuts_nothing():
+    """Four words of Hindi and four of Yoruba are too few; five are enough."""
+    for line in ("हिन्दी किताब पढ़ती है लड़की", "ọmọ́bìnrin ń ka ìwé ẹ̀kọ́"):
+        words = line.split()
+        assert leaks.held([" ".join(words[:4]), line], [f"x {line} y"]) == [1]
+
+
 def test_against_a_slow_search():
     chance, words = random.Random(1), ["a", "b", "c"]
     text = [" ".join(chance.choices(words, k=40)) for _ in range(20)]

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from lib.data import readers
+from lib.data import conll, readers
 from lib.errors import StudyError
 
 
@@ -29,11 +29,11 @@ def table(file):
 
 
 def quoted(file):
-    return readers.quoted(file, ("label", "text"), ("text", "label"))
+    return readers.table(file, ("text", "label"), ("label", "text"))
 
 
 def plain_conll(file):
-    return readers.conll(file, bio=False)
+    return conll.conll(file, bio=False)
 
 
 def test_lines(tmp_path):
@@ -63,7 +63,7 @@ def test_quoted(tmp_path):
 
 def test_conll(tmp_path):
     file = written(tmp_path, "a.conll", "\n# O\nJohn B-PER\nSmith\tI-PER\n\n \nMt B-LOC\nX B-LOC")
-    assert readers.conll(file) == [
+    assert conll.conll(file) == [
         (("#", "John", "Smith"), ("O", "B-PER", "I-PER")),
         (("Mt", "X"), ("B-LOC", "B-LOC")),
     ]
@@ -87,10 +87,60 @@ def test_conllu(tmp_path):
             ("1", "Ja", "INTJ"),
         ),
     )
-    assert readers.conllu(file) == [
+    assert conll.conllu(file) == [
         (("zu", "dem", "10 000"), ("ADP", "DET", "NUM")),
         (("Ja",), ("INTJ",)),
     ]
+
+
+TABLES = {  # name, content -> texts with labels, and the columns that the printed line names
+    "a tweet": ("a.tsv", "tweet\tlabel\nno\t0\n", [("no", "0")], "'tweet' as 'text'"),
+    "other names": (
+        "a.tsv",
+        "id\tSentence\tSentiment\n1\tno\tbad\n",
+        [("no", "bad")],
+        "'Sentence' as 'text' and 'Sentiment' as 'label'",
+    ),
+    "its own name first": (
+        "a.tsv",
+        "text\tcomment\tlabel\nno\tbah\tbad\n",
+        [("no", "bad")],
+        None,
+    ),
+    "commas": (
+        "a.csv",
+        'label,text\n0,"no, ""no"""\n\n1,yes\n',
+        [('no, "no"', "0"), ("yes", "1")],
+        None,
+    ),
+    "a text of two lines": ("a.csv", 'text,label\r\n"no\nno",0\r\n', [("no\nno", "0")], None),
+    "semicolons": (
+        "a.csv",
+        "review;class\nno, no;0\n",
+        [("no, no", "0")],
+        "'review' as 'text' and 'class' as 'label'",
+    ),
+    "letters and their accents apart": (
+        "a.tsv",
+        "text\tlabel\nc\u030cas\tc\u030c\n",
+        [("\u010das", "\u010d")],
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", TABLES)
+def test_tables_of_other_projects(tmp_path, capsys, case):
+    name, content, expected, said = TABLES[case]
+    file = written(tmp_path, name, content)
+    assert table(file) == expected
+    said = f"{file}: reads the column {said}\n" if said else ""
+    assert capsys.readouterr().out == said
+
+
+def test_text_is_in_nfc(tmp_path):
+    """As one character a letter: so the vocabularies of the teachers hold it."""
+    assert readers.lines(written(tmp_path, "a.txt", "z\u0307ebbug\u0307\n")) == ["\u017cebbu\u0121"]
 
 
 MALFORMED = {
@@ -116,63 +166,90 @@ MALFORMED = {
     "no xz": (readers.lines, "a.txt.xz", b"one\n", None, "cannot be read"),
     "cut gz": (readers.lines, "a.txt.gz", gzip.compress(b"one\n")[:-5], None, "cannot be read"),
     "no gz": (readers.lines, "a.txt.gz", b"one\n", None, "cannot be read"),
+    "two texts": (
+        table,
+        "a.tsv",
+        "tweet\tcomment\tlabel\n",
+        1,
+        "has 'tweet', 'comment', 'label': re",
+    ),
+    "two labels": (
+        table,
+        "a.csv",
+        "text,topic,class\n",
+        1,
+        "needs the column 'label' once, or one of",
+    ),
+    "commas in a .tsv": (table, "a.tsv", "text,label\nno,0\n", 1, "has 'text,label': rename one"),
     "no header": (table, "a.tsv", "good\thello\n", 1, "'text'"),
     "column twice": (table, "a.tsv", "text\tlabel\ttext\n", 1, "'text' once"),
-    "tab in text": (table, "a.tsv", "label\ttext\na\tb\na\tb\tc\n", 3, "3 tab-separated fields"),
-    "no tab": (table, "a.tsv", "label\ttext\na b\n", 2, "1 tab-separated fields"),
+    "tab in text": (
+        table,
+        "a.tsv",
+        "label\ttext\na\tb\na\tb\tc\n",
+        3,
+        "3 fields where the header has 2",
+    ),
+    "no tab": (table, "a.tsv", "label\ttext\na b\n", 2, "1 fields where the header has 2"),
     "empty text": (table, "a.tsv", "label\ttext\na\tb\na\t\n", 3, "'text' is empty"),
     "empty label": (table, "a.tsv", "label\ttext\n \tb\n", 2, "'label' is empty"),
-    "three cells": (quoted, "a.csv", "0,a\n1,b,c\n", 2, "3 comma-separated"),
+    "three cells": (quoted, "a.csv", "0,a\n1,b,c\n", 2, "3 fields where the header has 2"),
     "open quote": (quoted, "a.csv", '0,a\n1,"b\n', 2, "well-formed"),
     "text after quote": (quoted, "a.csv", '0,"a"b\n', 1, "well-formed"),
     "empty cell": (quoted, "a.csv", "0,a\n1,\n", 2, "'text' is empty"),
-    "one column": (readers.conll, "a.conll", "a O\nb\n", 2, "expected `word tag`"),
-    "three columns": (readers.conll, "a.conll", "a x O\n", 1, "expected `word tag`"),
-    "two spaces": (readers.conll, "a.conll", "a  O\n", 1, "expected `word tag`"),
-    "no BIO": (readers.conll, "a.conll", "a O\n\nb PER\n", 3, "not a BIO tag"),
-    "no type": (readers.conll, "a.conll", "a B-\n", 1, "not a BIO tag"),
-    "other scheme": (readers.conll, "a.conll", "a S-PER\n", 1, "not a BIO tag"),
-    "I after O": (readers.conll, "a.conll", "a O\nb I-PER\n", 2, "before it is O"),
+    "one column": (
+        conll.conll,
+        "a.conll",
+        "a O\nb\n",
+        2,
+        "expected a word and its tag in 2 columns",
+    ),
+    "another column": (conll.conll, "a.conll", "a O\nb x O\n", 2, "got 'b x O'"),
+    "no word": (conll.conll, "a.conll", "a\tO\n\tO\n", 2, "got ' O'"),
+    "no BIO": (conll.conll, "a.conll", "a O\n\nb PER\n", 3, "not an entity tag"),
+    "no type": (conll.conll, "a.conll", "a B-\n", 1, "not an entity tag"),
+    "other scheme": (conll.conll, "a.conll", "a PER-B\n", 1, "not an entity tag"),
+    "I after O": (conll.conll, "a.conll", "a O\nb I-PER\nc B-LOC\n", 2, "before it is O"),
     "I after another type": (
-        readers.conll,
+        conll.conll,
         "a.conll",
         "a B-LOC\nb I-PER\n",
         2,
         "before it is B-LOC",
     ),
-    "I begins a sentence": (readers.conll, "a.conll", "a B-PER\n\nb I-PER\n", 3, "before it is O"),
+    "I begins a sentence": (conll.conll, "a.conll", "a B-PER\n\nb I-PER\n", 3, "before it is O"),
     "nine columns": (
-        readers.conllu,
+        conll.conllu,
         "a.conllu",
         conllu(("1", "a", "X")) + "2\tb\t_\tX\t_\t_\t_\t_\t_\n",
         2,
         "9 tab-separated",
     ),
-    "spaces for tabs": (readers.conllu, "a.conllu", "1 a _ X _ _ _ _ _ _\n", 1, "1 tab-separated"),
+    "spaces for tabs": (conll.conllu, "a.conllu", "1 a _ X _ _ _ _ _ _\n", 1, "1 tab-separated"),
     "id skipped": (
-        readers.conllu,
+        conll.conllu,
         "a.conllu",
         conllu(("1", "a", "X"), ("3", "b", "X")),
         2,
         "'3', expected 2",
     ),
     "no blank line": (
-        readers.conllu,
+        conll.conllu,
         "a.conllu",
         conllu("# x\n", ("1", "a", "X"), ("1", "b", "X")),
         3,
         "a blank line ends",
     ),
-    "id no number": (readers.conllu, "a.conllu", conllu(("x", "a", "X")), 1, "'x', expected 1"),
-    "no tag": (readers.conllu, "a.conllu", conllu(("1", "a", "_")), 1, "'_' is not a universal"),
+    "id no number": (conll.conllu, "a.conllu", conllu(("x", "a", "X")), 1, "'x', expected 1"),
+    "no tag": (conll.conllu, "a.conllu", conllu(("1", "a", "_")), 1, "'_' is not a universal"),
     "other tags": (
-        readers.conllu,
+        conll.conllu,
         "a.conllu",
         conllu(("1", "a", "NN")),
         1,
         "'NN' is not a universal",
     ),
-    "no form": (readers.conllu, "a.conllu", conllu(("1", "", "X")), 1, "FORM column is empty"),
+    "no form": (conll.conllu, "a.conllu", conllu(("1", "", "X")), 1, "FORM column is empty"),
 }
 
 
@@ -190,4 +267,4 @@ def test_malformed(tmp_path, case):
 def test_files_without_examples(tmp_path):
     """The task that needs examples says that there are none, see test_tasks."""
     assert table(written(tmp_path, "a.tsv", "text\tlabel\n")) == []
-    assert readers.conllu(written(tmp_path, "a.conllu", "# text = x\n\n")) == []
+    assert conll.conllu(written(tmp_path, "a.conllu", "# text = x\n\n")) == []

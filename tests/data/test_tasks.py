@@ -4,12 +4,14 @@ import json
 import re
 
 import pytest
+import toys
 
 from lib import facts
-from lib.data import tasks
+from lib.data import encoding, tasks
 from lib.errors import StudyError
 from lib.facts import Source
 from lib.measure import metrics
+from lib.train import baselines
 
 
 def put(root, **files):
@@ -85,7 +87,7 @@ def test_local_token_tasks(tmp_path):
     ("files", "said"),
     [
         (
-            {"train": ("a", "b"), "dev": ("c", "a"), "test": ("a",)},
+            {"train": ("a", "b"), "dev": ("c", "c"), "test": ("a",)},
             r"dev\.tsv: has 'c', train has 'a', 'b'; a split needs",
         ),
         (
@@ -99,7 +101,7 @@ def test_local_token_tasks(tmp_path):
         ({"train": ("a", "b"), "dev": ("a",), "test": ()}, r"test\.tsv: has no example"),
         (
             {"train": ("a", "b"), "dev": ("a",)},
-            r"needs one file 'test' as \.tsv; it has dev\.tsv, train\.tsv",
+            r"needs one file 'test' as \.tsv or \.csv; it has dev\.tsv, train\.tsv",
         ),
     ],
 )
@@ -111,6 +113,41 @@ def test_refused_files(tmp_path, files, said):
         tasks.load("sa", "xyz", source)
 
 
+def test_labels_that_only_test_has_count_as_wrong(tmp_path, capsys):
+    """Nothing is refused or edited; the record and a line say how many; the others keep their
+    numbers.
+    """
+    source = put(
+        tmp_path,
+        sentiment__train_tsv=rows("b", "c"),
+        sentiment__dev_tsv=rows("b"),
+        sentiment__test_tsv=rows("a", "b", "a", "d"),
+    )
+    task = tasks.load("sa", "xyz", source)
+    assert task.labels == ("b", "c", "a", "d")
+    assert [label for _, label in task.splits["test"]] == ["a", "b", "a", "d"]
+    assert task.origin["labels_not_in_train"] == {"test": 3}
+    assert "test.tsv: has 'a', 'd', train has not: 3 of 4 golds count as wrong" in (
+        capsys.readouterr().out
+    )
+    for kind in ("majority", "ngrams"):  # of four examples the second can be right
+        found = baselines.answer(task, kind)
+        assert found["scores"]["accuracy"] <= 0.25 and not {"a", "d"} & set(found["predictions"])
+    encoded = encoding.encode(task, "test", toys.tokenizer("bert"), 16)  # as fine-tuning does
+    assert [item["labels"] for item in encoded] == [2, 0, 2, 3]
+    tags = "x B-PER\ny O\n"
+    source = put(tmp_path, ner__train_txt=tags, ner__dev_txt=tags, ner__test_txt=tags + "z B-LOC\n")
+    task = tasks.load("ner", "xyz", source)
+    assert task.labels == ("O", "B-PER", "B-LOC")
+    assert task.origin["labels_not_in_train"] == {"test": 1}
+    assert "labels_not_in_train" not in tasks.load("ner", "mlt", Source("sample")).origin
+    put(tmp_path, ner__test_txt="x O\nz B-LOC\n")  # O alone is no common ground
+    with pytest.raises(
+        StudyError, match=r"test\.txt: has 'B-LOC', train has 'B-PER', 'O'; a split"
+    ):
+        tasks.load("ner", "xyz", source)
+
+
 @pytest.mark.parametrize(
     ("task", "language", "kind", "limit", "said"),
     [
@@ -120,7 +157,7 @@ def test_refused_files(tmp_path, files, said):
             "slk",
             "local",
             0,
-            "sentiment has no folder 'slk'; it has xyz: add one with train, dev and test as .tsv",
+            "has no folder 'slk'; it has xyz: add one with train, dev and test as .tsv or .csv",
         ),
         ("tc", "xyz", "local", 0, "topic has no folder 'xyz'; it has none"),
         ("sa", "../xyz", "local", 0, "no folder '../xyz'"),
@@ -189,3 +226,22 @@ def test_the_sample_has_every_label_in_train(task, language):
         "dev": 100,
         "test": 200,
     }
+
+
+def test_examples_are_in_nfc_from_every_source(tmp_path, monkeypatch):
+    """Texts, words and labels of files; texts and words of the hub."""
+    far, near = "z\u0307ebbug\u0307", "żebbuġ"  # letters and their dots apart; together
+    parts = {
+        f"sentiment__{part}_tsv": f"text\tlabel\n{form}\t{form}\nx\ty\n"
+        for part, form in (("train", far), ("dev", near), ("test", far))
+    }
+    task = tasks.load("sa", "xyz", put(tmp_path, **parts))
+    assert task.splits == {part: [(near, near), ("x", "y")] for part in tasks.PARTS}
+    assert task.labels == ("y", near)
+    monkeypatch.setattr(tasks.hub, "commit", lambda *_: "0" * 40)
+    pairs = [[[far, "x"], ["B-PER", "O"]]]
+    monkeypatch.setattr(tasks.hub, "rows", lambda *_: pairs)
+    words = tasks.load("ner", "mlt", Source("hub")).splits["train"]
+    assert words == [((near, "x"), ("B-PER", "O"))]
+    pairs[:] = [[far, "travel"], ["x", "sports"]]
+    assert tasks.load("tc", "mlt", Source("hub")).splits["test"][0] == (near, "travel")

@@ -1,22 +1,34 @@
 """Model cards hold what they claim: sizes, settings, data, scores, and a header the hub reads."""
 
+import copy
 import re
 
 import pytest
+import toys
+import transformers
 import yaml
 from page_tables import rows_of
 
+from lib import facts
 from lib.export import card
+from lib.model import encoder
 
 STEPS = [
     {"label": "teacher", "id": "T.1", "settings": {"steps": 900}},
-    {"label": "narrower FFN", "id": "T.F64.2", "settings": {"part": "train", "sentences": 20}},
+    {"label": "narrower FFN", "id": "T.F64.2", "settings": {"part": "train", "max_length": 96}},
 ]
 RECORD = {
     "id": "T.F64.2",
     "language": "mlt",
-    "model": {"parameters": 19704, "teacher_parameters": 40000, "compression_rate": 0.5074},
-    "data": {"kind": "sample", "licence": "free"},
+    "teacher": "toy-bert",
+    "settings": {"pretrain": {"steps": 900}},
+    "model": {
+        "parameters": 19704,
+        "teacher_parameters": 40000,
+        "compression_rate": 0.5074,
+        "config": {"hidden_size": 24, "num_hidden_layers": 2, "vocab_size": 160},
+    },
+    "data": {"kind": "sample", "licence": "free", "reading": {"unknown_tokens": 0.01234567}},
     "scores": {"mlm_loss": 1.23456, "positions": 77},
 }
 
@@ -41,17 +53,69 @@ def test_a_card_says_what_was_done(language, name):
     assert f"\n# {name}: narrower FFN\n" in text and text.count("\n# ") == 1
     assert rows_of(text, "step") == [
         ["teacher", "`T.1`", "steps 900"],
-        ["narrower FFN", "`T.F64.2`", "part train, sentences 20"],
+        ["narrower FFN", "`T.F64.2`", "part train, max_length 96"],
     ]
-    for line in ("kind: sample", "licence: free", "mlm_loss: 1.235", "positions: 77"):
+    for line in (
+        *("kind: sample", "licence: free", "mlm_loss: 1.235", "positions: 77"),
+        *("reading: unknown_tokens 0.01235", "hidden_size: 24", "num_hidden_layers: 2"),
+        *("tokens of the longest training text: 96", "name: toy-bert"),
+        "weights: trained from the beginning in this project",
+    ):
         assert f"\n- {line}\n" in text
     assert "| task |" not in text and text.endswith("teacher.\n")
 
 
-def test_an_encoder_without_a_head_is_loaded_as_one():
-    text = card.text(RECORD | {"model": RECORD["model"] | {"mlm_head": False}}, STEPS)
-    assert header(text)["pipeline_tag"] == "feature-extraction"
-    assert "Load it with `AutoModel` and" in text and "MaskedLM" not in text
+@pytest.mark.parametrize("family", toys.FAMILIES)
+@pytest.mark.parametrize("head", [True, False])
+def test_its_code_loads_the_model_as_it_was_saved(tmp_path, monkeypatch, family, head):
+    """No tensor is missing, and no pooler is drawn at random."""
+    model, tokenizer = toys.model(family), copy.deepcopy(toys.tokenizer(family))
+    model = model if head else encoder.without_head(model)
+    tokenizer.model_max_length = 38  # as `encoder.load` has it; both families have these places
+    text = card.text(RECORD | {"model": RECORD["model"] | {"mlm_head": head}}, STEPS)
+    assert header(text)["pipeline_tag"] == ("fill-mask" if head else "feature-extraction")
+    encoder.save(model, tokenizer, tmp_path / "model", text)
+    auto_class = transformers.AutoModelForMaskedLM if head else transformers.AutoModel
+    whole, reports = auto_class.from_pretrained, []
+
+    def reported(*given, **options):
+        loaded, report = whole(*given, output_loading_info=True, **options)
+        reports.append(report)
+        return loaded
+
+    monkeypatch.setattr(auto_class, "from_pretrained", reported)
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    names = {"folder": tmp_path / "model", "texts": ["il-qattus jorqod", "paka " * 99]}
+    exec(code, names)
+    assert reports and not reports[0]["missing_keys"] and not reports[0]["unexpected_keys"]
+    assert names["logits" if head else "vectors"].shape == (2, 38, len(tokenizer) if head else 24)
+
+
+def test_a_model_that_has_learnt_nothing_says_so():
+    worse = {"model": RECORD["model"] | {"worse_than_unigram": True}}
+    assert "**This model has learnt nothing:**" in card.text(RECORD | worse, STEPS)
+    for record in (RECORD, RECORD | {"model": RECORD["model"] | {"worse_than_unigram": False}}):
+        assert "learnt nothing" not in card.text(record, STEPS)
+
+
+@pytest.mark.parametrize(
+    ("teacher", "published", "said"),
+    [
+        ("labse", False, ["repository", "revision", "licence"]),
+        ("e5-small", False, ["package", "version", "file", "licence"]),
+        ("my-encoder", False, ["folder"]),
+        ("mbert", True, ["repository", "licence"]),
+    ],
+)
+def test_the_teacher_has_its_revision_and_its_licence(teacher, published, said):
+    settings = {"adapt": {"published": published}}
+    text = card.text(RECORD | {"teacher": teacher, "settings": settings}, STEPS)
+    entry = facts.fact("models", teacher)
+    entry = entry["adapted"]["mlt"] if published else entry
+    for name in said:
+        assert f"\n- {name}: {entry[name]}\n" in text
+    assert ("\n- revision: not pinned\n" in text) == published
+    assert ("\n- licence: not stated\n" in text) == (teacher in ("my-encoder", "mbert"))
 
 
 def test_scores_of_tasks_are_a_table_in_order():

@@ -98,6 +98,8 @@ def test_one_command_makes_the_whole_chain(scored):
         assert record["made"]["environment"]["commit"] and record["data"]
         parent = records.digest(records.read(step.parent)) if step.parent else None
         assert record["made"]["parent"] == parent
+    measured = [step.step for step in scored.lineage() if "reading" in records.read(step)["data"]]
+    assert measured == ["adapt", "layers", "hidden"]
     record = records.read(scored)
     assert set(record["scores"]) == {"span_f1", "accuracy"}
     assert 0 <= record["interval"][0] <= record["scores"]["span_f1"] <= record["interval"][1] <= 1
@@ -113,6 +115,7 @@ def test_each_cut_makes_the_model_it_says(scored):
         sizes.append(model.num_parameters())
         card = (step.folder / "README.md").read_text(encoding="utf-8")
         assert f"{sizes[-1]:,} parameters" in card
+        assert ("reading: unknown_tokens 0" in card) == (step.step in ("adapt", "layers", "hidden"))
     assert sizes[0] == sizes[1] > sizes[2] > sizes[3] > sizes[4] > sizes[5]
     card = (scored.parent.folder / "README.md").read_text(encoding="utf-8")
     score = records.read(scored)["scores"]["span_f1"]
