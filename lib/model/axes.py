@@ -88,7 +88,9 @@ def _config(old, layers: int, neurons, hidden, vocabulary):
     if vocabulary is not None:
         config.vocab_size = len(vocabulary)
         new_id = {int(token): number for number, token in enumerate(vocabulary)}
-        config.pad_token_id = new_id[config.pad_token_id]
-        for name in ("bos_token_id", "eos_token_id"):
-            setattr(config, name, new_id.get(getattr(config, name)))
+        for name, old_id in old.to_dict().items():  # whole numbers, lists of them, or None
+            if name.endswith("_token_id"):
+                many = isinstance(old_id, list)
+                new = [new_id.get(each) for each in (old_id if many else [old_id])]
+                setattr(config, name, new if many else new[0])
     return config
