@@ -36,10 +36,9 @@ def padded(rows: list[list[int]], value: int, length: int = 0) -> tuple:
     their own places and those behind. T is the longest row, or `length` if that is more.
     """
     length = max(length, *map(len, rows))
-    behind = [length - len(row) for row in rows]
-    ids = [[*row, *[value] * more] for row, more in zip(rows, behind, strict=True)]
-    own = [[1] * (length - more) + [0] * more for more in behind]
-    return torch.tensor(ids), torch.tensor(own)
+    ids = torch.tensor([[*row, *[value] * (length - len(row))] for row in rows])
+    lengths = torch.tensor([[len(row)] for row in rows])
+    return ids, (torch.arange(length) < lengths).long()
 
 
 def schedule(lengths, batches: int, batch_size: int, seed: int, window: int = 50) -> numpy.ndarray:

@@ -170,5 +170,4 @@ def _splits_at_spaces(tokenizer) -> bool:
     state = json.loads(splitter.__getstate__()) if splitter else {}
     first = state.get("pretokenizers", [state])[0]
     marked = first.get("prepend_scheme") == "always" and first.get("split", True)
-    kind = first.get("type")
-    return kind in ("BertPreTokenizer", "WhitespaceSplit") or (kind == "Metaspace" and marked)
+    return marked or first.get("type") in ("BertPreTokenizer", "WhitespaceSplit")

@@ -205,3 +205,9 @@ def test_interval_holds_the_score_and_narrows_with_more_examples():
     many = interval("span_f1", gold, predicted)
     assert many[0] < score("span_f1", gold, predicted)["span_f1"] < many[1]
     assert many[1] - many[0] < few[1] - few[0]
+
+
+def test_drawn_test_sets_without_a_word_have_an_interval():
+    """A quarter of the drawn sets holds the empty example only; 0 / 0 would spoil the quantiles."""
+    low, high = interval("accuracy", [("A",), ()], [("A",), ()])
+    assert (low, high) == (0.0, 1.0)
