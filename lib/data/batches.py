@@ -31,6 +31,16 @@ def encode(sentences: list[str], tokenizer, max_length: int) -> list[list[int]]:
     return encoded["input_ids"]
 
 
+def padded(rows: list[list[int]], value: int, length: int = 0) -> tuple:
+    """Return two tensors (B, T): the rows, with `value` behind the shorter ones, and 1 or 0 for
+    their own places and those behind. T is the longest row, or `length` if that is more.
+    """
+    length = max(length, *map(len, rows))
+    ids = torch.tensor([[*row, *[value] * (length - len(row))] for row in rows])
+    lengths = torch.tensor([[len(row)] for row in rows])
+    return ids, (torch.arange(length) < lengths).long()
+
+
 def schedule(lengths, batches: int, batch_size: int, seed: int, window: int = 50) -> numpy.ndarray:
     """Return sentence numbers (batches, batch_size): shuffled passes over all sentences.
 
@@ -76,12 +86,8 @@ class Masker(DataCollatorForLanguageModeling):
         self.special = torch.tensor(tokenizer.all_special_ids)
 
     def __call__(self, items, return_tensors=None):
-        length = max(self.pad_to, *(len(item["input_ids"]) for item in items))
-        ids = torch.full((len(items), length), self.tokenizer.pad_token_id)
-        attention = torch.zeros_like(ids)
-        for row, item in enumerate(items):
-            ids[row, : len(item["input_ids"])] = torch.tensor(item["input_ids"])
-            attention[row, : len(item["input_ids"])] = 1
+        rows = [item["input_ids"] for item in items]
+        ids, attention = padded(rows, self.tokenizer.pad_token_id, self.pad_to)
         mixed = numpy.random.SeedSequence((self.first_seed, items[0]["number"]))
         seed = int(mixed.generate_state(1)[0])  # torch reads only 32 bits of a seed
         self.generator = torch.Generator().manual_seed(seed)

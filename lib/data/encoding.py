@@ -1,8 +1,9 @@
 """Examples of a task as token ids, and predictions back to words (the paper's step 5).
 
-Scores count every word of a test set: `encode` drops the words beyond `max_length`, and `decode`
-gives them NO_ANSWER, which is always wrong. The first subword of a word carries its label. The
-authors label and score all subwords; `first_subword=False` reproduces that in training.
+Scores count every word of a test set. The encoder sees no word beyond `max_length`, and no word of
+which the tokenizer makes no token, such as a lone soft hyphen. `decode` gives these words
+NO_ANSWER, which is always wrong; `cut_off` is their share. The first subword of a word carries its
+label. The authors label and score all subwords; `first_subword=False` reproduces that in training.
 """
 
 from collections.abc import Sequence
@@ -21,7 +22,8 @@ def encode(
 
     labels: one id for a sequence task, T ids for a token task. They are -100 at special tokens
     and, with `first_subword`, at all subwords of a word but its first.
-    Raises StudyError for an unknown split or a length that the tokenizer does not take.
+    Raises StudyError for an unknown split, a split without a token, and a length that the tokenizer
+    does not take.
     """
     examples, batch = _encoded(task, split, tokenizer, max_length)
     ids = {label: number for number, label in enumerate(task.labels)}
@@ -46,7 +48,7 @@ def decode(
 
     predictions: one label id for each example of a sequence task; for a token task at least T ids,
     at the places of `encode` (padding behind them is not read). The prediction of a word is that
-    of its first subword; it is NO_ANSWER where truncation left none.
+    of its first subword, and NO_ANSWER for a word without one.
     """
     examples, batch = _encoded(task, split, tokenizer, max_length)
     gold = [answer for _, answer in examples]
@@ -61,19 +63,18 @@ def decode(
 
 
 def cut_off(task: Task, split: str, tokenizer, max_length: int) -> float:
-    """Return the share of a split's words, 0 to 1, that `max_length` leaves without a token.
+    """Return the share of a split's words, 0 to 1, that the encoder does not see.
 
-    Words without a token at any length do not count. In a token task no score is above 1 less this
-    share. The n-gram baseline reads all words.
+    In a token task these are words of the data set, and no accuracy is above 1 less this share. In
+    a sequence task they are the tokenizer's words, and only `max_length` hides any. The n-gram
+    baseline reads all words.
     """
-    kept, all_words = (
-        sum(len(_first_places(batch.word_ids(row))) for row in range(len(examples)))
-        for examples, batch in (
-            _encoded(task, split, tokenizer, length)
-            for length in (max_length, tokenizer.model_max_length)
-        )
-    )
-    return 1 - kept / all_words
+    examples, batch = _encoded(task, split, tokenizer, max_length)
+    texts = [text for text, _ in examples]
+    if task.kind == "sequence":
+        texts = [set(row.word_ids) - {None} for row in tokenizer(texts, verbose=False).encodings]
+    seen = sum(len(set(row.word_ids) - {None}) for row in batch.encodings)
+    return 1 - seen / sum(map(len, texts))
 
 
 def _encoded(task: Task, split: str, tokenizer, max_length: int):
@@ -92,13 +93,15 @@ def _encoded(task: Task, split: str, tokenizer, max_length: int):
         max_length=max_length,
         return_token_type_ids=False,
     )
+    if all(len(ids) <= tokenizer.num_special_tokens_to_add() for ids in batch["input_ids"]):
+        raise StudyError(
+            f"{task.name}: the tokenizer makes no token of any text of the split {split}; correct "
+            "the texts, or choose another tokenizer"
+        )
     return examples, batch
 
 
 def _first_places(words: list) -> dict[int, int]:
     """Word number -> place of its first subword."""
-    places = {}
-    for place, word in enumerate(words):
-        if word is not None:
-            places.setdefault(word, place)
-    return places
+    backwards = reversed(list(enumerate(words)))
+    return {word: place for place, word in backwards if word is not None}

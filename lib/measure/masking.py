@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import torch
 
+from lib.data.batches import padded
 from lib.errors import StudyError
 from lib.model import mlm_head
 from lib.model.sizes import max_tokens
@@ -100,22 +101,17 @@ def judge(model, hidden: torch.Tensor, gold: torch.Tensor) -> tuple[torch.Tensor
 
 
 def _text(sentence: str, encoding) -> Text:
-    special, cut = (
-        [bool(added) for added in encoding.special_tokens_mask],
-        bool(encoding.overflowing),
-    )
+    special = [bool(added) for added in encoding.special_tokens_mask]
+    cut = bool(encoding.overflowing)
     ends = [end for (_, end), added in zip(encoding.offsets, special, strict=True) if not added]
     covered = sentence[: max(ends)] if cut else sentence
     return Text(encoding.ids, special, encoding.word_ids, " ".join(covered.split()), cut)
 
 
 def _batch(texts, rows, tokenizer, to_the_right) -> dict:
-    ids = torch.full((len(rows), len(texts[rows[-1][0]].ids)), tokenizer.pad_token_id)
-    attention = torch.zeros_like(ids)
+    ids, attention = padded([texts[number].ids for number, _ in rows], tokenizer.pad_token_id)
     for row, (number, place) in enumerate(rows):
         text = texts[number]
-        ids[row, : len(text.ids)] = torch.tensor(text.ids)
-        attention[row, : len(text.ids)] = 1
         end, word = place + 1, text.words[place]
         while to_the_right and word is not None and text.words[end] == word:
             end += 1  # the last token is special and of no word, so this ends inside the text

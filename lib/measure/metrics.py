@@ -11,14 +11,15 @@ The task chooses one of three metrics:
   scripts give the tags to seqeval, which reads the first letter as B, I, O, E or S and the rest as
   a type, and so scores runs of tags, not words.
 
-A prediction of "" is no answer, as for a word lost by truncation: it is never right and opens no
-span.
+A prediction of "" is no answer, as for a word that the encoder does not see: it is never right and
+opens no span.
 """
 
 from collections.abc import Sequence
 
 import numpy
 
+from lib import checks
 from lib.data.tasks import NO_ANSWER
 from lib.errors import StudyError
 
@@ -96,28 +97,22 @@ def _drawn(metric, gold, predictions: list, rounds: int) -> list[numpy.ndarray]:
 
 def _check(metric, gold, predicted):
     """StudyError unless there is something to score and every gold item has its prediction."""
-    if metric not in METRICS:
-        raise StudyError(
-            f"There is no metric {metric!r}; there are {', '.join(METRICS)}. Name one of them in "
-            "params/tasks.yaml."
-        )
+    checks.check_choice(metric, METRICS, "the metric of a task")
     if len(gold) != len(predicted):
         raise StudyError(
             f"{metric} needs one prediction an example; got {len(gold)} gold and {len(predicted)} "
             "predicted."
         )
     if metric == "macro_f1":
-        gold = [[label] for label in gold]
-    else:
-        for number, (tags, answers) in enumerate(zip(gold, predicted, strict=True), start=1):
-            if len(tags) != len(answers):
-                raise StudyError(
-                    f"{metric} needs one tag a word; example {number} has {len(tags)} words and "
-                    f"{len(answers)} predicted tags. Fill lost words with an empty tag."
-                )
+        gold, predicted = ([[label] for label in side] for side in (gold, predicted))
     if not any(len(tags) for tags in gold):
         raise StudyError(f"{metric} needs at least one label or word; the split is empty.")
-    for number, tags in enumerate(gold, start=1):
+    for number, (tags, answers) in enumerate(zip(gold, predicted, strict=True), start=1):
+        if len(tags) != len(answers):
+            raise StudyError(
+                f"{metric} needs one tag a word; example {number} has {len(tags)} words and "
+                f"{len(answers)} predicted tags. Fill lost words with an empty tag."
+            )
         if NO_ANSWER in tags:
             raise StudyError(f"Example {number} has an empty gold label; give each its label.")
 
@@ -148,7 +143,7 @@ def _value(metric, counts: numpy.ndarray) -> numpy.ndarray:
     """The scores (...) of counts (..., classes, 3)."""
     right, found, wanted = numpy.moveaxis(counts, -1, 0)  # (..., classes) each
     if metric == "accuracy":
-        return right.sum(-1) / wanted.sum(-1)
+        return right.sum(-1) / numpy.maximum(wanted.sum(-1), 1)
     if metric == "span_f1":
         return 2 * right.sum(-1) / numpy.maximum(found.sum(-1) + wanted.sum(-1), 1)
     used = found + wanted

@@ -83,6 +83,6 @@ def unigram(tokenizer, train: list[str], batches: list[dict], sentences: int = 2
     ids = numpy.concatenate(
         [row[1:-1] for row in encode(some, tokenizer, min(512, tokenizer.model_max_length))]
     ).astype(int)
-    counts = numpy.bincount(ids, minlength=len(tokenizer)) + 1
+    counts = numpy.bincount(ids, minlength=1 + max(tokenizer.get_vocab().values())) + 1
     gold = torch.cat([batch["labels"][batch["labels"] != -100] for batch in batches]).numpy()
     return {"unigram_loss": float(-numpy.log(counts[gold] / counts.sum()).mean())}

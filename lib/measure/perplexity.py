@@ -22,7 +22,7 @@ import re
 
 import torch
 
-from lib.errors import StudyError
+from lib import checks
 from lib.measure import masking
 from lib.model import device, encoder
 
@@ -83,10 +83,7 @@ def token_surprisal(
 
 def _measure(model, tokenizer, sentences, max_length, variant, precision="float32"):
     """The texts and the nats of each one's tokens; nan for special tokens that were not masked."""
-    if variant not in VARIANTS:
-        raise StudyError(
-            f"no pseudo-perplexity {variant!r}; there are {', '.join(VARIANTS)}: take one of these"
-        )
+    checks.check_choice(variant, VARIANTS, "the variant of pseudo-perplexity")
     texts = masking.encode(sentences, tokenizer, model.config, max_length)
     nats = [[math.nan] * len(text.ids) for text in texts]
     special, to_the_right = variant == "authors", variant == "left_to_right"

@@ -1,8 +1,8 @@
 """Cuts along named axes.
 
-Every tensor of these models lies along a few axes: V vocabulary, H hidden size, D all heads'
-dimensions together, F intermediate size, and the layers. A cut of any kind selects entries of one
-axis; `take` applies it to every tensor that has the axis.
+Every tensor of these models lies along a few axes: V vocabulary, P positions, H hidden size, D all
+heads' dimensions together, F intermediate size, and the layers. A cut of any kind selects entries
+of one axis; `take` applies it to every tensor that has the axis.
 """
 
 import re
@@ -12,10 +12,12 @@ from transformers import AutoModelForMaskedLM
 from transformers.initialization import no_init_weights
 
 from lib.errors import StudyError
+from lib.model.families import family
 
 AXES = (  # parameter name -> the axis of each dimension ("." is never cut)
     (r"word_embeddings\.weight$", "VH"),
-    (r"(position|token_type)_embeddings\.weight$", ".H"),
+    (r"position_embeddings\.weight$", "PH"),
+    (r"token_type_embeddings\.weight$", ".H"),
     (r"attention\.self\.(query|key|value)\.weight$", "DH"),
     (r"attention\.self\.(query|key|value)\.bias$", "D"),
     (r"attention\.output\.dense\.weight$", "HD"),
@@ -49,10 +51,12 @@ def take(model, layers=None, neurons=None, hidden=None, heads=None, vocabulary=N
     count = model.config.num_hidden_layers
     layers = range(count) if layers is None else [int(layer) for layer in layers]
     new_number = {old: new for new, old in enumerate(layers)}
+    config = _config(model.config, len(layers), neurons, hidden, vocabulary)
+    positions = range(model.config.max_position_embeddings)[-config.max_position_embeddings :]
     tensors = {}
     for name, tensor in model.state_dict().items():
         layer = re.search(r"encoder\.layer\.(\d+)\.", name)
-        kept = {"V": vocabulary, "H": hidden, "D": heads}
+        kept = {"V": vocabulary, "P": positions, "H": hidden, "D": heads}
         if layer:
             old = int(layer[1])
             if old not in new_number:
@@ -61,9 +65,7 @@ def take(model, layers=None, neurons=None, hidden=None, heads=None, vocabulary=N
             kept["F"] = None if neurons is None else neurons[old]
         tensors[name] = _select(tensor, [kept.get(letter) for letter in axes(name)]).clone()
     with no_init_weights():  # random weights would be replaced at once, and take long to draw
-        result = AutoModelForMaskedLM.from_config(
-            _config(model.config, len(layers), neurons, hidden, vocabulary)
-        ).float()
+        result = AutoModelForMaskedLM.from_config(config).float()
     result.load_state_dict(tensors, strict=True)
     result.tie_weights()
     return result.eval()
@@ -88,7 +90,9 @@ def _config(old, layers: int, neurons, hidden, vocabulary):
     if vocabulary is not None:
         config.vocab_size = len(vocabulary)
         new_id = {int(token): number for number, token in enumerate(vocabulary)}
-        config.pad_token_id = new_id[config.pad_token_id]
-        for name in ("bos_token_id", "eos_token_id"):
-            setattr(config, name, new_id.get(getattr(config, name)))
+        for name, old_id in old.to_dict().items():
+            if name.endswith("_token_id"):
+                setattr(config, name, new_id.get(old_id))
+        if family(config).position_offset:  # the rows before the first position go with the tokens
+            config.max_position_embeddings -= old.pad_token_id - config.pad_token_id
     return config

@@ -83,6 +83,8 @@ def save(model, tokenizer, folder: Path, card: str) -> None:
     """
     with files.whole_folder(folder) as part, loading.quiet():
         (model if has_head(model.config) else model.base_model).save_pretrained(part)
+        tokenizer.backend_tokenizer.no_truncation()  # of an earlier call; it would be written too
+        tokenizer.backend_tokenizer.no_padding()
         tokenizer.save_pretrained(part)
         (part / "README.md").write_text(card, encoding="utf-8")
         _check_saved(tokenizer, part)
@@ -133,7 +135,7 @@ def _check_tensors(model, report: dict, source) -> None:
 
 def _check_saved(tokenizer, folder: Path) -> None:
     """StudyError if AutoTokenizer of a folder gives other ids than the tokenizer that was saved."""
-    tokens = tokenizer.convert_ids_to_tokens(range(0, len(tokenizer), len(tokenizer) // 500 + 1))
+    tokens = sorted(tokenizer.get_vocab())[:: len(tokenizer) // 500 + 1]
     texts = [" ".join(tokens).replace("\u2581", " "), "12 km²,  ﬁne:\u00a0½ Ｈaġa waħda."]
     again = loading.read(AutoTokenizer, folder)
     for text in texts:

@@ -100,12 +100,13 @@ def tokenizer(source: str | Path, where: dict):
     """The tokenizer of a model as its tokenizer.json says.
 
     Where no class is named, the library makes a WordPiece tokenizer for every model of the BERT
-    type, even of Unigram tokens. And the class of XLM-R drops most normalizers.
+    type, even of Unigram tokens. And the class of XLM-R drops most normalizers and the byte tokens.
     """
     result, content = read(AutoTokenizer, source, **where), _json(source, "tokenizer.json", where)
     backend = getattr(result, "backend_tokenizer", None)
     if content and backend:
-        other = type(backend.model).__name__ != content["model"]["type"]
+        other = type(backend.model).__name__ != content["model"].get("type")
+        other |= content["model"].get("byte_fallback", False)
         if other or (content.get("normalizer") and backend.normalizer is None):
             return read(PreTrainedTokenizerFast, source, **where)
     return result
@@ -132,7 +133,7 @@ def check_tokenizer(tokenizer, config, source: str | Path = "the tokenizer") -> 
             f"{source}: the tokenizer has no tokens beside the special ones; its files are not "
             "there: fetch or make the model again"
         )
-    tokens = max(len(tokenizer), 1 + max(tokenizer.get_vocab().values()))
+    tokens = 1 + max(tokenizer.get_vocab().values())
     padding, expected = tokenizer.pad_token_id, config.pad_token_id
     if tokens > config.vocab_size or padding != expected:
         raise StudyError(

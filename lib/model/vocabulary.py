@@ -22,19 +22,23 @@ _WORDS = 2**20  # words whose tokens are remembered, about
 
 
 def count(tokenizer, sentences: Iterable[str], counting: str) -> numpy.ndarray:
-    """The number of occurrences of each token id, (V,).
+    """The number of occurrences of each token id, (V,), up to the highest id.
 
     counting: `count` for every occurrence, `documents` for the number of sentences that hold the
     token. `sentences` may be a generator; memory does not grow with its length. Tokenizers that
     split at spaces first, as those of mBERT and XLM-R do, see each different word once.
     """
-    total = numpy.zeros(len(tokenizer), dtype=numpy.int64)
-    splits, known = _splits_at_spaces(tokenizer), {}
+    total = numpy.zeros(1 + max(tokenizer.get_vocab().values()), dtype=numpy.int64)
+    splits, known, backend = _splits_at_spaces(tokenizer), {}, tokenizer.backend_tokenizer
+    backend.no_truncation()  # an earlier call may have left its settings; the next sets its own
+    backend.no_padding()
     for part in _parts(sentences):
         rows = [sentence.split(" ") if splits else [sentence] for sentence in part]
         if len(known) > _WORDS:
             known.clear()
-        _learn(known, tokenizer.backend_tokenizer, set(chain.from_iterable(rows)) - known.keys())
+        new = list(set(chain.from_iterable(rows)) - known.keys())
+        encodings = backend.encode_batch_fast(new, add_special_tokens=False)
+        known.update(zip(new, (tuple(encoding.ids) for encoding in encodings), strict=True))
         if counting == "documents":
             tokens = [set(chain.from_iterable(map(known.__getitem__, row))) for row in rows]
             times = numpy.ones(len(rows), dtype=numpy.int64)
@@ -49,18 +53,19 @@ def count(tokenizer, sentences: Iterable[str], counting: str) -> numpy.ndarray:
 def single_characters(tokenizer, sentences: Iterable[str]) -> set[int]:
     """Ids of the tokens that are one character of the sentences, as the tokenizer normalises them.
 
-    Both forms count: at the start of a word and inside.
+    Both forms count: at the start of a word and inside. If the tokenizer spells the characters that
+    it lacks in bytes, the tokens of all 256 bytes count too.
     """
     normalizer = tokenizer.backend_tokenizer.normalizer
-    words, characters = set(), set()
+    normalize, characters = normalizer.normalize_str if normalizer else str, set()
     for part in _parts(sentences):
         # Characters may compose inside a word, so words are normalised and not characters.
-        words = set(chain.from_iterable(sentence.split(" ") for sentence in part)) - words
-        characters.update(
-            *(normalizer.normalize_str(word) if normalizer else word for word in words)
-        )
+        words = set(chain.from_iterable(sentence.split(" ") for sentence in part))
+        characters.update(*map(normalize, words))
     vocabulary = tokenizer.get_vocab()
     forms = [form for c in characters for form in (c, f"##{c}", f"▁{c}")] + ["▁"]
+    if json.loads(tokenizer.backend_tokenizer.model.__getstate__()).get("byte_fallback"):
+        forms += [f"<0x{byte:02X}>" for byte in range(256)]
     return {vocabulary[form] for form in forms if form in vocabulary}
 
 
@@ -69,22 +74,22 @@ def choose(
 ) -> numpy.ndarray:
     """kept_ids, ascending: the special tokens, the tokens `always`, then the most frequent.
 
-    There are `kept_tokens` beside the special ones. Of equal counts the lower id stays. Raises
-    StudyError if more are asked for than exist, or fewer than must stay.
+    There are `kept_tokens` beside the special ones, which are the named ones and those that the
+    tokenizer adds to a text. Of equal counts the lower id stays. Raises StudyError if more are
+    asked for than exist, or fewer than must stay.
     """
-    special = set(tokenizer.all_special_ids)
-    available = len(token_count) - len(special)
-    always = set(always) - special
+    ids = set(tokenizer.get_vocab().values())
+    special = {*tokenizer.all_special_ids, *tokenizer("", "")["input_ids"]}
+    available, always = len(ids - special), set(always) - special
     if not len(always) <= kept_tokens <= available:
         raise StudyError(
             f"{kept_tokens} tokens were asked for beside the {len(special)} special ones; the "
             f"vocabulary has {available}, and {len(always)} single characters must stay: take a "
             "number between"
         )
-    stay = sorted(special | always)
-    order = numpy.argsort(-token_count, kind="stable")
-    frequent = order[~numpy.isin(order, stay)][: kept_tokens - len(always)]
-    return numpy.sort(numpy.concatenate([stay, frequent]).astype(numpy.int64))
+    others = numpy.array(sorted(ids - special - always), dtype=numpy.int64)
+    frequent = others[numpy.argsort(-token_count[others], kind="stable")]
+    return numpy.sort([*special, *always, *frequent[: kept_tokens - len(always)]])
 
 
 def coverage(token_count: numpy.ndarray, kept_ids: numpy.ndarray) -> float:
@@ -96,19 +101,22 @@ def trim_tokenizer(tokenizer, kept_ids: numpy.ndarray):
     """A tokenizer with only the kept tokens, numbered in their old order.
 
     It splits a text as the old one does wherever the old one's tokens were all kept. Raises
-    StudyError for a tokenizer that is neither WordPiece nor Unigram, or that holds a token twice.
+    StudyError for a tokenizer that is neither WordPiece nor Unigram, and for kept ids without a
+    token of their own.
     """
     state = json.loads(tokenizer.backend_tokenizer.to_str())
-    _trim(state, {int(old): new for new, old in enumerate(kept_ids)})
+    new_id = {int(old): new for new, old in enumerate(kept_ids)}
+    _trim(state, new_id)
     with tempfile.TemporaryDirectory() as folder:
         tokenizer.save_pretrained(folder)
         Path(folder, "tokenizer.json").write_text(
             json.dumps(state, ensure_ascii=False), encoding="utf-8"
         )
         result = loading.tokenizer(folder, {})
-    before, after = tokenizer.get_vocab(), result.get_vocab()
-    wrong = [token for token, new in after.items() if before.get(token) != kept_ids[new]]
-    if wrong or len(result) != len(kept_ids):
+    kept = {token: new_id[old] for token, old in tokenizer.get_vocab().items() if old in new_id}
+    wrong = sorted(kept.items() ^ result.get_vocab().items())
+    added = [new_id[old] for old in tokenizer("", "")["input_ids"]]
+    if wrong or len(kept) != len(kept_ids) or result("", "")["input_ids"] != added:
         raise StudyError(
             f"the trimmed tokenizer has {len(result)} tokens for {len(kept_ids)} embeddings, and "
             f"does not number these as the embeddings: {wrong[:5]}; choose another tokenizer"
@@ -123,7 +131,8 @@ def cut(model, kept_ids: numpy.ndarray):
 
 def _trim(state: dict, new_id: dict[int, int]) -> None:
     """Keep the tokens of `new_id` (old id -> new id) in the content of a tokenizer.json."""
-    model, processor = state["model"], state["post_processor"] or {}
+    model = state["model"]
+    state["truncation"] = state["padding"] = None  # of an earlier call, with an old id
     if model["type"] == "WordPiece":
         old_ids = model["vocab"].items()
         model["vocab"] = {token: new_id[old] for token, old in old_ids if old in new_id}
@@ -136,21 +145,17 @@ def _trim(state: dict, new_id: dict[int, int]) -> None:
         )
     added = [token for token in state["added_tokens"] if token["id"] in new_id]
     state["added_tokens"] = [token | {"id": new_id[token["id"]]} for token in added]
+    _renumber(state["post_processor"] or {}, new_id)
+
+
+def _renumber(processor: dict, new_id: dict[int, int]) -> None:
+    """Give new ids to the tokens that a post-processor adds to a text, and those inside it."""
+    for inner in processor.get("processors", ()):
+        _renumber(inner, new_id)
     for token in processor.get("special_tokens", {}).values():
         token["ids"] = [new_id[old] for old in token["ids"]]
     for name in {"cls", "sep"} & processor.keys():  # (token, id) pairs instead of a template
         processor[name][1] = new_id[processor[name][1]]
-
-
-def _learn(known: dict, tokenizer, words: Iterable[str]) -> None:
-    """Add the token ids of the words."""
-    words = list(words)
-    tokenizer.no_truncation()  # an earlier call may have left its settings; the next sets its own
-    tokenizer.no_padding()
-    encodings = tokenizer.encode_batch_fast(words, add_special_tokens=False)
-    known.update(
-        (word, tuple(encoding.ids)) for word, encoding in zip(words, encodings, strict=True)
-    )
 
 
 def _parts(sentences: Iterable[str]) -> Iterator[list[str]]:
@@ -165,5 +170,4 @@ def _splits_at_spaces(tokenizer) -> bool:
     state = json.loads(splitter.__getstate__()) if splitter else {}
     first = state.get("pretokenizers", [state])[0]
     marked = first.get("prepend_scheme") == "always" and first.get("split", True)
-    kind = first.get("type")
-    return kind in ("BertPreTokenizer", "WhitespaceSplit") or (kind == "Metaspace" and marked)
+    return marked or first.get("type") in ("BertPreTokenizer", "WhitespaceSplit")

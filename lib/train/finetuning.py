@@ -17,9 +17,9 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import nn
-from torch.nn.utils.rnn import pad_sequence
 
 from lib.data import encoding, tasks
+from lib.data.batches import padded
 from lib.errors import StudyError
 from lib.measure.metrics import score
 from lib.model import device
@@ -37,8 +37,8 @@ def finetune_task(
 
     Keys: `scores` and `dev_scores` (of `metrics.score`), `best_epoch` (from 1), `history` (for
     each epoch `epoch`, `train_loss` in nats, `dev_score`), `seconds` of each epoch,
-    `trainable_parameters`, and `gold` and `predictions` of the test split. Words lost by truncation
-    count as wrong.
+    `trainable_parameters`, and `gold` and `predictions` of the test split. Words that the
+    encoder does not see count as wrong.
 
     model: a task model of `encoder.with_task_head`, with adapters or without; its weights with
         requires_grad train. Head and adapters are drawn anew from the seed.
@@ -87,21 +87,19 @@ def draw_task_weights(model: nn.Module, seed: int) -> None:
             module.redraw(deviation, generator)
 
 
-@torch.inference_mode()
 def predict(model: nn.Module, items: list[dict], precision: str = "auto") -> list:
     """Return the predicted label id of each item, or the ids of its T tokens."""
-    was_training, predicted = model.training, [None] * len(items)
-    model.eval()
+    predicted = [None] * len(items)
     order = sorted(range(len(items)), key=lambda place: -len(items[place]["input_ids"]))
-    for start in range(0, len(order), EVALUATION_BATCH):
-        places = order[start : start + EVALUATION_BATCH]
-        batch = collate([items[place] for place in places], model.config.pad_token_id)
-        of_tokens = batch.pop("labels").dim() == 2
-        with device.autocast(model.config, precision):
-            logits = model(**{key: batch[key].to(model.device) for key in batch}).logits
-        for place, best in zip(places, logits.argmax(-1).tolist(), strict=True):
-            predicted[place] = best[: len(items[place]["input_ids"])] if of_tokens else best
-    model.train(was_training)
+    with device.evaluating(model):
+        for start in range(0, len(order), EVALUATION_BATCH):
+            places = order[start : start + EVALUATION_BATCH]
+            batch = collate([items[place] for place in places], model.config.pad_token_id)
+            of_tokens = batch.pop("labels").dim() == 2
+            with device.autocast(model.config, precision):
+                logits = model(**{key: batch[key].to(model.device) for key in batch}).logits
+            for place, best in zip(places, logits.argmax(-1).tolist(), strict=True):
+                predicted[place] = best[: len(items[place]["input_ids"])] if of_tokens else best
     return predicted
 
 
@@ -110,17 +108,11 @@ def collate(items: list[dict], pad_token_id: int) -> dict[str, torch.Tensor]:
 
     Labels are (B,), or (B, T) with -100 as padding.
     """
-
-    def column(name, value):
-        rows = [torch.tensor(item[name]) for item in items]
-        return pad_sequence(rows, batch_first=True, padding_value=value)
-
-    if isinstance(items[0]["labels"], Sequence):
-        labels = column("labels", encoding.IGNORED)
-    else:
-        labels = torch.tensor([item["labels"] for item in items])
-    ids, attention = column("input_ids", pad_token_id), column("attention_mask", 0)
-    return {"input_ids": ids, "attention_mask": attention, "labels": labels}
+    labels = [item["labels"] for item in items]
+    if isinstance(labels[0], Sequence):
+        labels = padded(labels, encoding.IGNORED)[0]
+    ids, attention = padded([item["input_ids"] for item in items], pad_token_id)
+    return {"input_ids": ids, "attention_mask": attention, "labels": torch.as_tensor(labels)}
 
 
 class TaskTrainer(StudyTrainer):

@@ -165,3 +165,11 @@ def test_encode():
             match=f"a max_length of {length} tokens was asked for; the model takes 3 to 512",
         ):
             batches.encode(["paka"], own, length)
+
+
+def test_padded_rows():
+    ids, own = batches.padded([[7, 8, 9], [5]], 1)
+    assert ids.tolist() == [[7, 8, 9], [5, 1, 1]] and own.tolist() == [[1, 1, 1], [1, 0, 0]]
+    ids, own = batches.padded([[7]], 0, 3)
+    assert ids.tolist() == [[7, 0, 0]] and own.tolist() == [[1, 0, 0]]
+    assert ids.dtype == own.dtype == torch.long

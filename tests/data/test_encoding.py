@@ -105,6 +105,54 @@ def test_the_share_of_words_cut_off(name):
     assert encoding.cut_off(text, "test", tokenizer, 4) == 0.5
 
 
+@pytest.mark.parametrize("name", TOKENIZERS)
+@pytest.mark.parametrize("kind", ["token", "sequence"])
+def test_a_tokenizer_with_a_limit_of_its_own_hides_no_loss(name, kind):
+    """The whole is the whole text, not what the tokenizer's own limit leaves of it."""
+    tokenizer = TOKENIZERS[name]()
+    tokenizer.model_max_length = 5
+    task = token_task([(("a",) * 20, ("O",) * 20)])
+    if kind == "sequence":
+        task = Task("tc", "xyz", kind, "macro_f1", ("x",), {"test": [("a " * 20, "x")]}, {})
+    assert encoding.cut_off(task, "test", tokenizer, 5) == pytest.approx(17 / 20)
+    assert encoding.cut_off(task, "test", tokenizer, 3) == pytest.approx(19 / 20)
+
+
+@pytest.mark.parametrize("word", ["\u00ad", "\u200b", "\u00ad\u200b", "\u2060"])
+def test_a_word_without_a_token_is_in_the_share_that_bounds_the_accuracy(word):
+    """A perfect tagger has an accuracy of two thirds, and one third of the words is not seen."""
+    tokenizer, task = wordpiece(), token_task([(("a", word, "b"), ("O", "O", "B-PER"))])
+    assert encoding.cut_off(task, "test", tokenizer, 32) == pytest.approx(1 / 3)
+    assert encoding.cut_off(task, "test", tokenizer, 3) == pytest.approx(2 / 3)
+    labels = encoding.encode(task, "test", tokenizer, 32)[0]["labels"]
+    gold, predicted = encoding.decode(
+        task, "test", tokenizer, 32, [[max(label, 0) for label in labels]]
+    )
+    assert predicted == [("O", "", "B-PER")]
+    assert metrics.score("accuracy", gold, predicted)["accuracy"] == pytest.approx(2 / 3)
+
+
+def test_long_texts_are_measured_without_a_warning(caplog):
+    task = Task("tc", "xyz", "sequence", "macro_f1", ("x",), {"test": [("a " * 99, "x")]}, {})
+    transformers.utils.logging.enable_propagation()
+    try:
+        assert encoding.cut_off(task, "test", wordpiece(), 32) == pytest.approx(69 / 99)
+    finally:
+        transformers.utils.logging.disable_propagation()
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("kind", ["token", "sequence"])
+def test_a_split_without_any_token_is_refused(kind):
+    examples = [("\u200b", "x"), ("\u00ad", "x")]
+    task = Task("tc", "xyz", kind, "macro_f1", ("x",), {"test": examples}, {})
+    if kind == "token":
+        task = token_task([(("\u200b",), ("O",)), (("\u00ad", "\u200b"), ("O", "O"))])
+    for call in (encoding.encode, encoding.cut_off):
+        with pytest.raises(StudyError, match="no token of any text of the split test"):
+            call(task, "test", wordpiece(), 32)
+
+
 def test_a_word_without_subwords():
     tokenizer, task = (
         wordpiece(),

@@ -76,6 +76,7 @@ def test_axes_name_every_dimension_of_every_parameter(family):
     config = model.config
     lengths = {
         "V": config.vocab_size,
+        "P": config.max_position_embeddings,
         "H": config.hidden_size,
         "D": config.hidden_size,
         "F": config.intermediate_size,

@@ -171,8 +171,8 @@ def test_a_trimmed_tokenizer_cuts_kept_text_as_before(family, tmp_path):
                 getattr(trimmed, f"{name}_id")
             ] == getattr(old, f"{name}_id")
         assert trimmed.model_max_length == old.model_max_length
-        assert trimmed.unk_token not in [
-            piece for text in COMMON for piece in trimmed.tokenize(text)
+        assert trimmed.unk_token_id not in [
+            number for text in COMMON for number in trimmed(text)["input_ids"]
         ]
 
 
