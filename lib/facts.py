@@ -42,6 +42,17 @@ def root(given: str | None, variable: str) -> Path | None:
     return (files.ROOT / checked(Text, given, variable)).resolve() if given else None
 
 
+def teacher_folder(entry: dict, models_root: Path | None) -> Path:
+    """The folder of a teacher with `make: local`; StudyError if it is not there."""
+    folder = (models_root or Path()) / entry["folder"]
+    if models_root is None or not folder.is_dir():
+        raise StudyError(
+            f"the teacher's folder {folder} is not there; set models_root in the study or the "
+            "variable STUDY_MODELS_ROOT to its parent, or choose a teacher with `make: new`"
+        )
+    return folder
+
+
 def read_yaml(file: Path) -> dict:
     """The mapping in a YAML file, parsed once and shared: callers must not change it.
 

@@ -19,7 +19,7 @@ from lib import facts, files
 from lib.checks import checked
 from lib.errors import StudyError
 from lib.model import sizes
-from lib.study import make, records, state, steps
+from lib.study import check, make, records, state, steps
 from lib.study.resolve import resolve
 from lib.study.run import Run
 
@@ -45,8 +45,8 @@ def begin(step: str) -> Run:
     run = resolve(step, parameters(shell.user_ns["In"]))
     if run.parent and not state.usable(run.parent):
         before = [each for each in run.parent.lineage() if state.state(each) != state.DONE]
-        names = ", ".join(each.notebook.stem for each in before)
-        print(f"{before[0].id} is {state.state(before[0])}; {names} run first", flush=True)
+        print(f"{run.id} starts from {run.parent.id}; {len(before)} runs are made first")
+        check.before([run])
         make.make(before)
     _began[run.id] = time.monotonic()
     return run
