@@ -17,6 +17,7 @@ from pathlib import Path
 
 from lib import facts, files
 from lib.checks import checked
+from lib.data import corpora
 from lib.errors import StudyError
 from lib.model import sizes
 from lib.study import check, make, records, state, steps
@@ -25,6 +26,7 @@ from lib.study.run import Run
 
 _began: dict[str, float] = {}  # run id -> when its notebook began
 _locks: dict[str, contextlib.ExitStack] = {}  # run id -> the lock that this process holds
+_ORIGIN = "origin.json"  # beside the checkpoints: what they were made from
 _TYPES = {kind.__name__: kind for kind in (str, int, float, bool, list, dict)}
 
 
@@ -96,11 +98,16 @@ def teacher(run: Run):
 
 
 def checkpoints(run: Run) -> Path:
-    """Folder of a run's checkpoints. Until the run is finished, a second process waits here."""
-    if run.id not in _locks:
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(files.alone(run.checkpoints, f"making {run.id}"))
-            _locks[run.id] = stack.pop_all()
+    """Folder of a run's checkpoints. Until the run is finished, a second process waits here.
+
+    Checkpoints that were made from other text or after another model are removed.
+    """
+    _lock(run)
+    if steps.step(run.step).makes_model and not _same_origin(run):
+        if run.checkpoints.exists():
+            print(f"the checkpoints of {run.id} were made from other data; it begins again")
+            shutil.rmtree(run.checkpoints)
+        files.write_json(run.checkpoints / _ORIGIN, _origin(run))
     return run.checkpoints
 
 
@@ -113,7 +120,11 @@ def finish(run: Run, model, tokenizer, scores: dict, data: dict, **parts) -> dic
     from lib.export import card
     from lib.model import encoder
 
-    checkpoints(run)
+    _lock(run)
+    if run.checkpoints.exists() and not _same_origin(run):
+        raise StudyError(
+            f"{run.id}: its text or the model before it changed meanwhile; run it again"
+        )
     first = run.lineage()[0]
     whole = sizes.parameters(model) if run is first else records.read(first)["model"]["parameters"]
     about = {"id": run.id, "step": run.step} | sizes.describe(model, whole)
@@ -131,7 +142,7 @@ def finish_scoring(run: Run, scores: dict, data: dict, **parts) -> dict:
     """Write the record of a scoring or measuring run, and its scores into the model's card."""
     from lib.export import card
 
-    checkpoints(run)
+    _lock(run)
     parts |= {"scores": scores, "data": data}
     if run.step == "baseline":
         about = {"id": run.id, "step": run.step, "parameters": parts.pop("parameters")}
@@ -224,6 +235,27 @@ def _weights(run: Run) -> dict:
         licence = entry["licence"]
         return {"weights": {"repository": repository, "revision": commit, "licence": licence}}
     return {}
+
+
+def _lock(run: Run) -> None:
+    """Take the lock of a run, which `_release` frees."""
+    if run.id not in _locks:
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(files.alone(run.checkpoints, f"making {run.id}"))
+            _locks[run.id] = stack.pop_all()
+
+
+def _origin(run: Run) -> dict:
+    """What the result of a run depends on beside its settings: text, weights, earlier records."""
+    text = {language: corpora.describe(language, run.study.source) for language in run.languages}
+    before = [records.read(each) for each in run.lineage()[:-1] if each.record.exists()]
+    return {"text": text, "before": [records.digest(record) for record in before]} | _weights(run)
+
+
+def _same_origin(run: Run) -> bool:
+    """Whether a run's checkpoints were made from what is there now."""
+    note = run.checkpoints / _ORIGIN
+    return note.exists() and json.loads(note.read_text(encoding="utf-8")) == _origin(run)
 
 
 def _release(run: Run) -> None:

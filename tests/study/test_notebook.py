@@ -150,7 +150,7 @@ def test_the_runs_before_are_made_first_and_only_those_that_are_missing(shell, e
         toy_study.finish(run)
     run = notebook.begin("hidden")
     assert run == runs[4] and executed == runs[2:4]
-    said = f"{runs[2].id} is to do; 20_distil_layers, 30_prune_ffn run first"
+    said = f"{run.id} starts from {runs[3].id}; 2 runs are made first"
     assert capsys.readouterr().out.splitlines()[0] == said
     assert notebook.begin("hidden") == run and executed == runs[2:4]
     assert notebook.begin("pretrain") == runs[0] and executed == runs[2:4]
