@@ -29,6 +29,7 @@ ALIKE = [name for name in NAMES if str(parse_config([f"study={name}"])["study"])
 if len(ALIKE) > 1:
     sys.exit(f"Snakemake takes the studies {' and '.join(ALIKE)} for one; rename one, or use `python -m lib.study make`")
 STUDY = ALIKE[0] if ALIKE else GIVEN
+files.name_absolutely()
 FOLDER = files.runs() / "studies"
 MARKERS = FOLDER / f".{STUDY}"
 BEGAN = time.monotonic()
@@ -37,6 +38,8 @@ try:
     BATCHES = plan.batches(STUDY)
     if workflow.is_main_process and not workflow.dryrun:
         check.before([run for batch in BATCHES for run in batch])
+    with files.room(MARKERS):
+        MARKERS.mkdir(parents=True, exist_ok=True)
 except StudyError as error:
     sys.exit(str(error))
 
@@ -54,7 +57,6 @@ def errors(batch):
 
 KNOWN = {}  # states of runs, each looked up once
 MAKER = {run.id: marker(batch) for batch in BATCHES for run in batch}
-MARKERS.mkdir(parents=True, exist_ok=True)
 for batch in BATCHES:
     if workflow.is_main_process:
         errors(batch).unlink(missing_ok=True)

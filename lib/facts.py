@@ -37,9 +37,13 @@ class Source:
 
 
 def root(given: str | None, variable: str) -> Path | None:
-    """The folder that the environment's `variable` or a study file names; None if neither does."""
-    given = os.environ.get(variable) or given
-    return (files.ROOT / checked(Text, given, variable)).resolve() if given else None
+    """The folder that the environment's `variable` or a study file names; None if neither does.
+
+    In a study file `~` is the home, and a relative path counts from the repository.
+    """
+    if not given or os.environ.get(variable):
+        return files.named(variable)
+    return (files.ROOT / os.path.expanduser(checked(Text, given, variable))).resolve()
 
 
 def teacher_folder(entry: dict, models_root: Path | None) -> Path:

@@ -1,6 +1,6 @@
 """Paths of the project, and files that are written whole or not at all, by one process at a time.
 
-STUDY_DATA moves what a study makes, STUDY_PARAMS the parameters.
+STUDY_DATA moves what a study makes, STUDY_PARAMS the parameters; `named` reads such variables.
 """
 
 import contextlib
@@ -19,17 +19,35 @@ from filelock import FileLock, Timeout
 
 from lib.errors import StudyError
 
+
+def named(variable: str) -> Path | None:
+    """The folder that a variable of the environment names, absolute; None if it names none.
+
+    `~` is the home, and a relative path counts from where the command was typed.
+    """
+    given = os.environ.get(variable)
+    return Path(os.path.expanduser(given)).resolve() if given else None
+
+
 ROOT = Path(__file__).resolve().parent.parent
-PARAMS = Path(os.environ.get("STUDY_PARAMS") or ROOT / "params").resolve()
+PARAMS = named("STUDY_PARAMS") or ROOT / "params"
 SAMPLE = ROOT / "data" / "sample"
 PAPER = ROOT / "data" / "paper"
 RESULTS = ROOT / "data" / "results"
 FIGURES = ROOT / "figures"
+_REFUSED = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST)
 
 
 def data() -> Path:
     """Folder of everything a study makes: $STUDY_DATA, or data/ of the repository."""
-    return Path(os.environ.get("STUDY_DATA") or ROOT / "data").resolve()
+    return named("STUDY_DATA") or (ROOT / "data").resolve()
+
+
+def name_absolutely() -> None:
+    """Make the variables that name folders absolute, for processes that run in other folders."""
+    for variable in ("STUDY_DATA", "STUDY_PARAMS", "STUDY_DATA_ROOT", "STUDY_MODELS_ROOT"):
+        if folder := named(variable):
+            os.environ[variable] = str(folder)
 
 
 def models() -> Path:
@@ -109,9 +127,9 @@ def sha256(path: Path) -> str:
         return known[2]
     with open(path, "rb") as handle:
         digest = hashlib.file_digest(handle, "sha256").hexdigest()
-    # a younger file may change without a change of its time
+    # a younger file may change without a change of its time; without a note it is only read again
     if time.time_ns() - status.st_mtime_ns > 10**9:
-        with alone(notes, "noting checksums"):
+        with contextlib.suppress(StudyError), alone(notes, "noting checksums"):
             write_json(notes, _checksums(notes) | {str(path): [*stamp, digest]})
     return digest
 
@@ -134,10 +152,11 @@ def alone(target: Path, doing: str, wait: bool = True):
     """
     name = hashlib.sha256(str(Path(target).absolute()).encode()).hexdigest()[:24]
     folder = runs() / ".locks"
-    folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / f"{name}.lock", is_singleton=True)
     try:
-        lock.acquire(blocking=False)
+        with room(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            lock.acquire(blocking=False)
     except Timeout:
         if not wait:
             raise BlockingIOError(f"another process is {doing}") from None
@@ -151,16 +170,27 @@ def alone(target: Path, doing: str, wait: bool = True):
 
 @contextmanager
 def room(place: Path):
-    """Turn the errors that libraries raise when the disk of `place` is full into one StudyError."""
+    """Turn the errors of a disk that is full, or that may not be written, into one StudyError."""
     try:
         yield
     except Exception as error:
+        if getattr(error, "errno", None) in _REFUSED and _concerns(error.filename, place):
+            raise StudyError(
+                f"{error.filename} cannot be written ({error.strerror}); correct its rights, or "
+                "point STUDY_DATA to another folder"
+            ) from error
         if not is_full(error, place):
             raise
         raise StudyError(
             f"the disk that holds {place.parent} is full; nothing half-written was kept: free "
             "some space, or point STUDY_DATA to another disk, and run again"
         ) from error
+
+
+def _concerns(name, place: Path) -> bool:
+    """Whether a file name in an error is beside, below or above the path `place`."""
+    file = Path(name) if isinstance(name, str) else Path()
+    return file.is_absolute() and (file in place.parents or place.parent in [file, *file.parents])
 
 
 def is_full(error: BaseException | None, place: Path) -> bool:
@@ -196,8 +226,8 @@ def _sweep(target: Path) -> None:
 @contextmanager
 def _writing(target: Path):
     """Yield an unused path beside `target`, alone with it; the path is gone when the block ends."""
-    target.parent.mkdir(parents=True, exist_ok=True)
     with room(target), alone(target, f"writing {target}"):
+        target.parent.mkdir(parents=True, exist_ok=True)
         _sweep(target)
         part = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
         try:

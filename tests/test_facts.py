@@ -110,6 +110,15 @@ def test_roots_are_seen_from_the_repository_and_the_environment_wins(monkeypatch
     ) == Path("/y")
     monkeypatch.setenv("A_ROOT", str(tmp_path))
     assert facts.root("../x", "A_ROOT") == tmp_path.resolve() == facts.root(None, "A_ROOT")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("A_ROOT", "own data")  # it counts from where the command was typed
+    assert facts.root("../x", "A_ROOT") == (tmp_path / "own data").resolve()
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("A_ROOT", "~/own")
+    assert facts.root(None, "A_ROOT") == Path("/home/me/own")
+    monkeypatch.delenv("A_ROOT")
+    assert facts.root("~/own", "A_ROOT") == Path("/home/me/own")
+    assert facts.root("~nobody-of-this-name/own", "A_ROOT").name == "own"
 
 
 def test_the_folder_of_a_source(tmp_path):

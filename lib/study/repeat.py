@@ -1,7 +1,7 @@
 """One finished run made once more, in a folder of its own, and both records compared.
 
-Nothing of the study is touched. Times, versions and machine are not compared. On the machine and
-with the number of threads of the first making nothing differs; elsewhere sums are rounded in
+Nothing of the study is touched. Times, versions and machine are not compared. The run takes as many
+threads as the first time, so on the same machine nothing differs; elsewhere sums are rounded in
 another order.
 """
 
@@ -39,7 +39,8 @@ def repeat(run: Run, published: Path | None = None) -> list[str]:
     old = records.read(run) if run.record.exists() else former[run.id]
     links = [needed.record for needed in before] + ([run.parent.folder] if run.parent else [])
     root = files.data()
-    with _elsewhere(root / "repeat" / run.id):
+    threads = old.get("made", {}).get("environment", {}).get("threads")
+    with _elsewhere(root / "repeat" / run.id, threads):
         for path in links:
             _link(path, files.data() / path.relative_to(root))
         if not run.record.exists():
@@ -60,20 +61,30 @@ def differences(old: dict, new: dict) -> list[str]:
 
 
 @contextmanager
-def _elsewhere(folder: Path):
-    """STUDY_DATA is `folder` while the block runs; it is removed when the block ends well."""
-    before = os.environ.get("STUDY_DATA")
+def _elsewhere(folder: Path, threads: int | None):
+    """STUDY_DATA is `folder`, with so many threads, while the block runs.
+
+    Without a number each library takes its default. The folder is removed when the block ends well.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     if files.raw().exists() and not (folder / "raw").exists():
         (folder / "raw").symlink_to(files.raw())
-    os.environ["STUDY_DATA"] = str(folder)
+    within = {"STUDY_DATA": str(folder), "OMP_NUM_THREADS": str(threads) if threads else None}
+    before = {name: os.environ.get(name) for name in within}
+    _set(within)
     try:
         yield
     finally:
-        os.environ.pop("STUDY_DATA")
-        if before is not None:
-            os.environ["STUDY_DATA"] = before
+        _set(before)
     shutil.rmtree(folder)
+
+
+def _set(variables: dict[str, str | None]) -> None:
+    """Give the variables of the environment these values; None takes one out."""
+    for name, value in variables.items():
+        os.environ.pop(name, None)
+        if value is not None:
+            os.environ[name] = value
 
 
 def _link(source: Path, target: Path) -> None:

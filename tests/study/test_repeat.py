@@ -37,6 +37,7 @@ def scored(monkeypatch):
         def execute(notebook, copy, parameters):
             run = resolve("finetune", parameters)
             found["places"].append(files.data())
+            found["threads"] = os.environ.get("OMP_NUM_THREADS")
             assert [each.record.exists() for each in run.lineage()] == [True, True, True, False]
             assert records.read(run.parent)["id"] == run.parent.id
             files.write_whole(run.parent.folder / "README.md", "another card")
@@ -68,6 +69,20 @@ def test_the_same_record_again_touches_nothing(run, scored):
     assert scored["places"] == [files.data() / "repeat" / run.id]
     assert content(files.data()) == before and os.environ["STUDY_DATA"] == place
     assert not [*(files.data() / "repeat").iterdir()]
+
+
+@pytest.mark.parametrize("threads", [2, 0, None])
+def test_a_repeat_takes_the_threads_of_the_record(run, scored, monkeypatch, threads):
+    """So its sums are rounded in the same order; the environment is afterwards as it was."""
+    record = records.read(run)
+    record["made"]["environment"] = {} if threads is None else {"threads": threads}
+    files.write_json(run.record, record)
+    for now in ("7", None):
+        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+        if now:
+            monkeypatch.setenv("OMP_NUM_THREADS", now)
+        assert repeat.repeat(run) == [] and scored["threads"] == (str(threads) if threads else None)
+        assert os.environ.get("OMP_NUM_THREADS") == now
 
 
 def test_a_difference_is_named(run, scored):
