@@ -107,7 +107,13 @@ def _published(source: str | Path, revision: str | None) -> dict:
 
 
 def _settings(run: Run, most: dict) -> str:
+    """Whether a run's settings fit its teacher, as far as that is known."""
     limits.check(run, most)
+    if run.step == "pretrain" and run.settings["steps"] and not run.languages:
+        raise StudyError(
+            f"pretrain: {run.settings['steps']} steps were asked for; params/models.yaml names no "
+            f"text for {run.teacher}: add `text` there, or set steps to 0"
+        )
     adapted = facts.fact("models", run.teacher).get("adapted", {})
     if run.step == "adapt" and run.settings["published"] and run.language not in adapted:
         raise StudyError(
@@ -118,6 +124,7 @@ def _settings(run: Run, most: dict) -> str:
 
 
 def _text(language: str, source: facts.Source) -> str:
+    """Where the text of a language comes from, and its sentences of each part."""
     if source.kind == "hub":
         names = [corpora.config(language, data_set) for data_set in ("glotcc", "flores")]
         return f"hub: {' and '.join(names)}, fetched when it is read"
@@ -127,6 +134,7 @@ def _text(language: str, source: facts.Source) -> str:
 
 
 def _labels(task: str, language: str, source: facts.Source) -> str:
+    """Where the labels of a task come from, and its examples of each part."""
     if source.kind == "hub":
         forms = tasks.published(facts.fact("tasks", task), language)
         if not forms:

@@ -76,6 +76,11 @@ def parameters(history: list[str]) -> dict:
     for name, value in values.items():
         if name not in types:
             raise StudyError(f"unknown parameter {name!r}; this notebook takes {', '.join(types)}")
+        if types[name] is str and not isinstance(value, str):
+            raise StudyError(
+                f"parameter {name}: {value!r} is not text; put it in quotes, or give it to "
+                f"papermill as `-r {name} TEXT`, which keeps text as it is typed"
+            )
         checked(types[name], value, f"parameter {name}")
     return values
 
@@ -187,7 +192,8 @@ def _injected(source: str) -> dict:
         except ValueError:
             raise StudyError(
                 f"parameter {line.targets[0].id}: {ast.unparse(line.value)} is no value that a "
-                "parameter can have; give text, a number, true, false, a list or a mapping"
+                "parameter can have; give a number, true, false, a list or a mapping, or text with "
+                "papermill's option -r"
             ) from None
     return values
 

@@ -1,6 +1,7 @@
 """A study is looked at as a whole before any work, and each mistake is one clear sentence."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -26,6 +27,7 @@ STUDY = toy_study.STUDY | {  # it fits toys.model: 4 layers, 24 dimensions, 4 he
     "pairs": [{"teacher": "my-encoder", "languages": ["mlt"]}],
     "steps": toy_study.STUDY["steps"]
     | {
+        "pretrain": toy_study.SETTINGS | {"steps": 0},
         "ffn": toy_study.STUDY["steps"]["ffn"] | {"intermediate_size": 12},
         "hidden": toy_study.DISTIL | {"hidden_size": 16, "hidden_start": "truncation"},
         "vocabulary": {"kept_tokens": VOCABULARY - 5, "counting": "documents"},
@@ -151,6 +153,10 @@ MISTAKES = {  # what is changed in a good study -> words of the refusal
             ),
         ),
         "adapt: max_length 31 was asked for; the teacher has 30",
+    ),
+    "a training on no text": (
+        study("steps.pretrain.steps", 8),
+        "pretrain: 8 steps were asked for; params/models.yaml names no text for my-encoder: add `t",
     ),
     "no folder of teachers": (
         study("models_root"),
@@ -327,6 +333,50 @@ def test_a_notebook_whose_parents_are_missing_looks_first_and_says_how_many(
             for number, each in enumerate(run.lineage()[:-1], 1)
         ),
     ]
+
+
+def snakemake(data, *words) -> subprocess.CompletedProcess:
+    """A whole call of Snakemake on the study 007."""
+    return subprocess.run(
+        [sys.executable, "-m", "snakemake", *words, "--config", "study=007"],
+        cwd=files.ROOT,
+        env=os.environ | {"STUDY_PARAMS": str(files.PARAMS), "STUDY_DATA": str(data)},
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.mark.slow
+def test_snakemake_takes_a_study_called_007_and_stops_before_any_work(own, tmp_path):
+    """Of which it reads the name as the number 7."""
+    shutil.copy(files.PARAMS / "studies" / "toy.yaml", files.PARAMS / "studies" / "007.yaml")
+    data = tmp_path / "a place"
+    done = snakemake(data, "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert len([*(data / "runs" / "studies").glob(".007")]) == 1
+    (own / "corpora" / "mlt.txt").unlink()
+    done = snakemake(data, "--cores", "1")
+    assert done.returncode == 1
+    said = f"nothing was made; text mlt: {own}/corpora needs one file 'mlt' as .txt or .txt.xz or"
+    assert done.stderr.splitlines()[-1].startswith(said) and not (data / "models").exists()
+    shutil.copy(files.PARAMS / "studies" / "toy.yaml", files.PARAMS / "studies" / "7.yaml")
+    done = snakemake(data, "--dry-run")
+    assert "Snakemake takes the studies 007 and 7 for one; rename one, or use" in done.stderr
+
+
+@pytest.mark.slow
+def test_the_last_lines_of_a_failed_study_name_the_run_the_reason_and_the_notebook(own, tmp_path):
+    content = STUDY | {"data_root": str(own), "models_root": str(own), "score": []}
+    content = toy_study.changed(content, "steps.adapt.learning_rate", 1e9)
+    toy_study.write_study(content, "007")
+    done = snakemake(tmp_path / "data", "--cores", "1")
+    assert done.returncode == 1
+    _, run, *_ = plan.runs("007")
+    copy = tmp_path / "data" / "runs" / "adapt" / f"{run.id}.ipynb"
+    lines = [*done.stdout.splitlines(), *done.stderr.splitlines()]
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith(f"{run.id} failed: ")]
+    assert line.endswith(f"; the executed notebook: {copy}") and copy.exists()
+    assert "lower the learning rate" in line and "Traceback" not in "".join(lines)
 
 
 def test_the_demo_is_checked_in_seconds_without_a_heavy_library(data):

@@ -231,3 +231,12 @@ def test_the_kernel_ends_with_its_context(tmp_path):
     (text,) = printed(tmp_path / "out.ipynb")
     with pytest.raises(ProcessLookupError):
         os.kill(int(text), 0)
+
+
+def test_names_that_look_like_numbers_stay_text(tmp_path):
+    names = {"study": "007", "language": "nan", "teacher": "2024", "task": "1e5", "other": "no"}
+    cells = "\n".join(f'{name}: str = ""' for name in names)
+    first = notebook(tmp_path, "1.ipynb", cells, "print(study, language, teacher, task, other)")
+    with make.warm_kernel() as execute:
+        execute(first, tmp_path / "out.ipynb", names)
+    assert printed(tmp_path / "out.ipynb") == ["007 nan 2024 1e5 no\n"]

@@ -108,7 +108,14 @@ def test_other_cells_change_no_parameter(cell):
         ({"share": float("nan")}, "parameter share: float('nan') is no value that a parameter"),
         ({"share": float("inf")}, "parameter share: float('inf') is no value that a parameter"),
         ({"published": 1}, "parameter published: 1 is not true or false"),
-        ({"language": 7}, "parameter language: 7 is not text"),
+        (
+            {"language": 7},
+            "parameter language: 7 is not text; put it in quotes, or give it to pape",
+        ),
+        (
+            {"language": float("nan")},
+            "parameter language: float('nan') is no value that a paramete",
+        ),
         ({"language": False}, "parameter language: False is not text"),
         ({"order": "adapt"}, "parameter order: 'adapt' is not a list"),
         ({"overrides": "ffn"}, "parameter overrides: 'ffn' is not a mapping"),
