@@ -1,7 +1,6 @@
 """The YAML files of params/ as checked facts, and numbers that no study varies."""
 
 import functools
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -34,16 +33,6 @@ class Source:
                 "STUDY_DATA_ROOT"
             )
         return self.root
-
-
-def root(given: str | None, variable: str) -> Path | None:
-    """The folder that the environment's `variable` or a study file names; None if neither does.
-
-    In a study file `~` is the home, and a relative path counts from the repository.
-    """
-    if not given or os.environ.get(variable):
-        return files.named(variable)
-    return (files.ROOT / os.path.expanduser(checked(Text, given, variable))).resolve()
 
 
 def teacher_folder(entry: dict, models_root: Path | None) -> Path:

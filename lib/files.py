@@ -174,9 +174,11 @@ def room(place: Path):
     try:
         yield
     except Exception as error:
-        if getattr(error, "errno", None) in _REFUSED and _concerns(error.filename, place):
+        file = Path(str(getattr(error, "filename", "")))
+        near = place.is_relative_to(file) or file.is_relative_to(place.parent)
+        if near and getattr(error, "errno", None) in _REFUSED:
             raise StudyError(
-                f"{error.filename} cannot be written ({error.strerror}); correct its rights, or "
+                f"{file} cannot be written ({error.strerror}); correct its rights, or "
                 "point STUDY_DATA to another folder"
             ) from error
         if not is_full(error, place):
@@ -185,12 +187,6 @@ def room(place: Path):
             f"the disk that holds {place.parent} is full; nothing half-written was kept: free "
             "some space, or point STUDY_DATA to another disk, and run again"
         ) from error
-
-
-def _concerns(name, place: Path) -> bool:
-    """Whether a file name in an error is beside, below or above the path `place`."""
-    file = Path(name) if isinstance(name, str) else Path()
-    return file.is_absolute() and (file in place.parents or place.parent in [file, *file.parents])
 
 
 def is_full(error: BaseException | None, place: Path) -> bool:

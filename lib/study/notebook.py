@@ -8,7 +8,6 @@ notebook.finish(run, model, tokenizer, scores, data)  its model, card and record
 notebook.finish_scoring(run, scores, data)            the record of scores, and a model's card
 """
 
-import ast
 import contextlib
 import json
 import shutil
@@ -16,18 +15,17 @@ import time
 from pathlib import Path
 
 from lib import facts, files
-from lib.checks import checked
 from lib.data import corpora
 from lib.errors import StudyError
 from lib.model import sizes
 from lib.study import check, make, records, state, steps
+from lib.study.parameters import parameters
 from lib.study.resolve import resolve
 from lib.study.run import Run
 
 _began: dict[str, float] = {}  # run id -> when its notebook began
 _locks: dict[str, contextlib.ExitStack] = {}  # run id -> the lock that this process holds
 _ORIGIN = "origin.json"  # beside the checkpoints: what they were made from
-_TYPES = {kind.__name__: kind for kind in (str, int, float, bool, list, dict)}
 
 
 def begin(step: str) -> Run:
@@ -52,37 +50,6 @@ def begin(step: str) -> Run:
         make.make(before)
     _began[run.id] = time.monotonic()
     return run
-
-
-def parameters(history: list[str]) -> dict:
-    """Name -> value of the parameters, from the source of the executed cells in their order.
-
-    The parameters cell holds only lines such as `language: str = "mlt"`. Papermill's begins with `#
-    Parameters`. Of cells that were executed again, the last execution counts.
-    """
-    values: dict = {}
-    types: dict = {}
-    for source in history:
-        if declared := _declared(source):
-            types = {name: kind for name, (kind, _) in declared.items()}
-            values = {name: value for name, (_, value) in declared.items()}
-        elif source.startswith("# Parameters\n"):
-            values |= _injected(source)
-    if not types:
-        raise StudyError(
-            "no parameters were found; run the cell tagged `parameters`, which holds lines such as "
-            '`language: str = "mlt"`, and then this cell'
-        )
-    for name, value in values.items():
-        if name not in types:
-            raise StudyError(f"unknown parameter {name!r}; this notebook takes {', '.join(types)}")
-        if types[name] is str and not isinstance(value, str):
-            raise StudyError(
-                f"parameter {name}: {value!r} is not text; put it in quotes, or give it to "
-                f"papermill as `-r {name} TEXT`, which keeps text as it is typed"
-            )
-        checked(types[name], value, f"parameter {name}")
-    return values
 
 
 def load(run: Run):
@@ -170,32 +137,6 @@ def finish_scoring(run: Run, scores: dict, data: dict, **parts) -> dict:
     files.write_json(run.record, record)
     _release(run)
     return record
-
-
-def _declared(source: str) -> dict[str, tuple]:
-    """Name -> (type, value) of a parameters cell; empty for any other cell, such as `%time`."""
-    try:
-        return {
-            line.target.id: (_TYPES[ast.unparse(line.annotation)], ast.literal_eval(line.value))
-            for line in ast.parse(source).body
-        }
-    except (SyntaxError, AttributeError, KeyError, ValueError):
-        return {}
-
-
-def _injected(source: str) -> dict:
-    """Name -> value of the cell that Papermill injected; StudyError for a value such as NaN."""
-    values = {}
-    for line in ast.parse(source).body:
-        try:
-            values[line.targets[0].id] = ast.literal_eval(line.value)
-        except ValueError:
-            raise StudyError(
-                f"parameter {line.targets[0].id}: {ast.unparse(line.value)} is no value that a "
-                "parameter can have; give a number, true, false, a list or a mapping, or text with "
-                "papermill's option -r"
-            ) from None
-    return values
 
 
 def _lineage(run: Run) -> list[dict]:
