@@ -99,7 +99,6 @@ def main() -> None:
     parser.add_argument("study")
     parser.add_argument("ids", nargs="*", help="with make and repeat: these runs only")
     asked = parser.parse_args()
-    files.name_absolutely()
     try:
         runs = {run.id: run for run in plan.runs(asked.study)}
         for name in asked.ids:

@@ -50,6 +50,7 @@ def warm_kernel():
     from jupyter_client import AsyncKernelManager  # a blocking one never hears of a death
     from jupyter_core.utils import run_sync
 
+    files.name_absolutely()
     with tempfile.TemporaryDirectory(prefix="kernel-") as folder:
         address = str(Path(folder) / "socket")
         manager = AsyncKernelManager(kernel_name="python3", transport="ipc", ip=address)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lib import files
 from lib.errors import StudyError
-from lib.study import make, records
+from lib.study import make, records, steps
 from lib.study.run import Run
 
 
@@ -20,9 +20,9 @@ def repeat(run: Run, published: Path | None = None) -> list[str]:
     """Make a run again and return the differences, one line each: name, value then, value now.
 
     The comparison is with the run's own record, or where there is none with that in the file
-    `published`. The model and the records before it are linked, not made again. A repeat that was
-    killed goes on from its last checkpoint. StudyError if there is no record to compare with, or no
-    model to start from.
+    `published`. Models that it reads and the records before it are linked, not made again. A repeat
+    that was killed goes on from its last checkpoint. StudyError if there is no record to compare
+    with, or no model to start from.
     """
     before, command = run.lineage()[:-1], f"`python -m lib.study make {run.study.name}"
     former = {record["id"]: record for record in records.read_lines(published)} if published else {}
@@ -30,14 +30,15 @@ def repeat(run: Run, published: Path | None = None) -> list[str]:
         raise StudyError(
             f"there is no record of {run.id} to compare with: {command} {run.id}` makes it"
         )
+    models = _models(run)
     for needed in before:
-        if not (needed.record.exists() and (needed is not run.parent or needed.folder.exists())):
+        if not (needed.record.exists() and (needed not in models or needed.folder.exists())):
             raise StudyError(
                 f"{run.id} starts from {needed.id}, which is not here: {command} {needed.id}` "
                 "makes it"
             )
     old = records.read(run) if run.record.exists() else former[run.id]
-    links = [needed.record for needed in before] + ([run.parent.folder] if run.parent else [])
+    links = [needed.record for needed in before] + [model.folder for model in models]
     root = files.data()
     threads = old.get("made", {}).get("environment", {}).get("threads")
     with _elsewhere(root / "repeat" / run.id, threads):
@@ -85,6 +86,13 @@ def _set(variables: dict[str, str | None]) -> None:
         os.environ.pop(name, None)
         if value is not None:
             os.environ[name] = value
+
+
+def _models(run: Run) -> list[Run]:
+    """The runs whose models a run reads: the one before and, of a cut, its teachers."""
+    if run.parent is None or not steps.step(run.step).makes_model:
+        return [run.parent] if run.parent else []
+    return [run.lineage()[0], run.parent, *([run.taught_by] if "taught_by" in run.settings else [])]
 
 
 def _link(source: Path, target: Path) -> None:

@@ -240,3 +240,14 @@ def test_names_that_look_like_numbers_stay_text(tmp_path):
     with make.warm_kernel() as execute:
         execute(first, tmp_path / "out.ipynb", names)
     assert printed(tmp_path / "out.ipynb") == ["007 nan 2024 1e5 no\n"]
+
+
+def test_a_relative_folder_counts_from_where_the_command_was_typed(tmp_path, monkeypatch):
+    """The notebook runs in the repository."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("STUDY_DATA", "made here")
+    cell = "from lib import files\nprint(files.data())"
+    first = notebook(tmp_path, "1.ipynb", 'x: str = ""', cell)
+    with make.warm_kernel() as execute:
+        execute(first, tmp_path / "out.ipynb", {})
+    assert printed(tmp_path / "out.ipynb") == [f"{tmp_path / 'made here'}\n"]

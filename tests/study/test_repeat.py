@@ -119,6 +119,31 @@ def test_a_run_starts_from_the_model_before_it(run, scored):
     assert len(scored["places"]) == 1
 
 
+@pytest.mark.parametrize("taught_by", ["before", "teacher"])
+def test_a_repeated_cut_finds_every_model_that_its_notebook_reads(toy, monkeypatch, taught_by):
+    """The model before, the teacher before any step, and the model that teaches."""
+    way = {"hidden": {"taught_by": taught_by}}
+    models = chain(studies.load("toy"), "mlt", overrides=way)
+    for each in models:
+        toy_study.finish(each)
+    run, found = models[4], []
+
+    @contextmanager
+    def warm_kernel():
+        def execute(notebook, copy, parameters):
+            again = resolve("hidden", parameters)
+            wanted = (again.parent, again.lineage()[0], again.taught_by)
+            found.extend((each.id, (each.folder / "config.json").exists()) for each in wanted)
+            toy_study.finish(again)
+
+        yield execute
+
+    monkeypatch.setattr(make, "warm_kernel", warm_kernel)
+    assert repeat.repeat(run) == []
+    teaches = models[3] if taught_by == "before" else models[1]
+    assert found == [(each.id, True) for each in (models[3], models[0], teaches)]
+
+
 @pytest.mark.parametrize("moment", ["early", "late"])
 def test_an_interrupted_repeat_goes_on_where_it_stopped(run, scored, moment):
     before, place = content(files.data()), os.environ["STUDY_DATA"]
