@@ -16,17 +16,30 @@ import shlex
 import sys
 import time
 
+from snakemake.cli import parse_config
+
 from lib import files
 from lib.errors import StudyError
-from lib.study import plan, state
+from lib.study import check, plan, state
 
-STUDY = str(config.get("study", "demo"))
+# Snakemake reads the name 007 as the number 7, and 1e5 or nan as others: the study is the one whose name it reads so.
+GIVEN = str(config.get("study", "demo"))
+NAMES = [file.stem for file in sorted((files.PARAMS / "studies").glob("*.yaml"))]
+ALIKE = [name for name in NAMES if str(parse_config([f"study={name}"])["study"]) == GIVEN]
+if len(ALIKE) > 1:
+    sys.exit(f"Snakemake takes the studies {' and '.join(ALIKE)} for one; rename one, or use `python -m lib.study make`")
+STUDY = ALIKE[0] if ALIKE else GIVEN
+files.name_absolutely()
 FOLDER = files.runs() / "studies"
 MARKERS = FOLDER / f".{STUDY}"
 BEGAN = time.monotonic()
 PYTHON = f"{shlex.quote(sys.executable)} -m"
 try:
     BATCHES = plan.batches(STUDY)
+    if workflow.is_main_process and not workflow.dryrun:
+        check.before([run for batch in BATCHES for run in batch])
+    with files.room(MARKERS):
+        MARKERS.mkdir(parents=True, exist_ok=True)
 except StudyError as error:
     sys.exit(str(error))
 
@@ -37,10 +50,16 @@ def marker(batch):
     return MARKERS / f"{batch[0].id}.{digest}"
 
 
+def errors(batch):
+    """The file of what the process of a batch said on its standard error."""
+    return marker(batch).with_suffix(".log")
+
+
 KNOWN = {}  # states of runs, each looked up once
 MAKER = {run.id: marker(batch) for batch in BATCHES for run in batch}
-MARKERS.mkdir(parents=True, exist_ok=True)
 for batch in BATCHES:
+    if workflow.is_main_process:
+        errors(batch).unlink(missing_ok=True)
     if all(state.state(run, KNOWN) == state.DONE for run in batch):
         marker(batch).touch()
     else:
@@ -64,10 +83,13 @@ for batch in BATCHES:
         name: f"{batch[0].step}_{marker(batch).name}".replace(".", "_").replace("-", "_")
         input: [ancient(file) for file in sorted(needed)],
         output: touch(marker(batch)),
+        log: errors(batch),
         params: ids=[run.id for run in batch],
         threads: config.get("threads", 1)
         message: f"{len(batch)} runs from {batch[0].notebook.stem}: {batch[0].id}"
-        shell: "OMP_NUM_THREADS={threads} {PYTHON} lib.study make {STUDY} {params.ids}"
+        shell:
+            "OMP_NUM_THREADS={threads} {PYTHON} lib.study make {STUDY} {params.ids} "
+            "2> {log:q} || (cat {log:q} >&2; exit 1)"
 
 
 onsuccess:
@@ -76,3 +98,12 @@ onsuccess:
     print((FOLDER / STUDY / f"{STUDY}_main_table.md").read_text(encoding="utf-8"))
     print(f"{minutes:.1f} minutes; the largest of up to {workflow.cores} processes took {largest:.1f} GiB.")
     print(f"All tables and figures: {FOLDER / STUDY}. The models: {files.models()}.")
+    print(f"Next: look at the tables, or open notebooks/paper with `make lab`; README.md shows how to load a model.")
+
+
+onerror:
+    print(f"The study {STUDY} stopped; what is done stays done. Why:")
+    for batch in BATCHES:
+        if not marker(batch).exists() and errors(batch).exists():
+            print(*errors(batch).read_text(encoding="utf-8").splitlines()[-1:])
+    print("Correct it and run the same command again: it goes on from here.")

@@ -1,7 +1,6 @@
 """The YAML files of params/ as checked facts, and numbers that no study varies."""
 
 import functools
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -36,10 +35,15 @@ class Source:
         return self.root
 
 
-def root(given: str | None, variable: str) -> Path | None:
-    """The folder that the environment's `variable` or a study file names; None if neither does."""
-    given = os.environ.get(variable) or given
-    return (files.ROOT / checked(Text, given, variable)).resolve() if given else None
+def teacher_folder(entry: dict, models_root: Path | None) -> Path:
+    """The folder of a teacher with `make: local`; StudyError if it is not there."""
+    folder = (models_root or Path()) / entry["folder"]
+    if models_root is None or not folder.is_dir():
+        raise StudyError(
+            f"the teacher's folder {folder} is not there; set models_root in the study or the "
+            "variable STUDY_MODELS_ROOT to its parent, or choose a teacher with `make: new`"
+        )
+    return folder
 
 
 def read_yaml(file: Path) -> dict:

@@ -1,6 +1,6 @@
 """Paths of the project, and files that are written whole or not at all, by one process at a time.
 
-STUDY_DATA moves what a study makes, STUDY_PARAMS the parameters.
+STUDY_DATA moves what a study makes, STUDY_PARAMS the parameters; `named` reads such variables.
 """
 
 import contextlib
@@ -19,17 +19,35 @@ from filelock import FileLock, Timeout
 
 from lib.errors import StudyError
 
+
+def named(variable: str) -> Path | None:
+    """The folder that a variable of the environment names, absolute; None if it names none.
+
+    `~` is the home, and a relative path counts from where the command was typed.
+    """
+    given = os.environ.get(variable)
+    return Path(os.path.expanduser(given)).resolve() if given else None
+
+
 ROOT = Path(__file__).resolve().parent.parent
-PARAMS = Path(os.environ.get("STUDY_PARAMS") or ROOT / "params").resolve()
+PARAMS = named("STUDY_PARAMS") or ROOT / "params"
 SAMPLE = ROOT / "data" / "sample"
 PAPER = ROOT / "data" / "paper"
 RESULTS = ROOT / "data" / "results"
 FIGURES = ROOT / "figures"
+_REFUSED = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST)
 
 
 def data() -> Path:
     """Folder of everything a study makes: $STUDY_DATA, or data/ of the repository."""
-    return Path(os.environ.get("STUDY_DATA") or ROOT / "data").resolve()
+    return named("STUDY_DATA") or (ROOT / "data").resolve()
+
+
+def name_absolutely() -> None:
+    """Make the variables that name folders absolute, for processes that run in other folders."""
+    for variable in ("STUDY_DATA", "STUDY_PARAMS", "STUDY_DATA_ROOT", "STUDY_MODELS_ROOT"):
+        if folder := named(variable):
+            os.environ[variable] = str(folder)
 
 
 def models() -> Path:
@@ -59,6 +77,8 @@ def whole_folder(folder: Path):
         part.mkdir()
         yield part
         for path in [*part.rglob("*"), part]:
+            if path.is_file():  # safetensors writes files that only their owner may read
+                path.chmod(part.stat().st_mode & 0o666)
             _flush(path)
         if folder.exists():
             old = part.with_suffix(".old")
@@ -109,9 +129,9 @@ def sha256(path: Path) -> str:
         return known[2]
     with open(path, "rb") as handle:
         digest = hashlib.file_digest(handle, "sha256").hexdigest()
-    # a younger file may change without a change of its time
+    # a younger file may change without a change of its time; without a note it is only read again
     if time.time_ns() - status.st_mtime_ns > 10**9:
-        with alone(notes, "noting checksums"):
+        with contextlib.suppress(StudyError), alone(notes, "noting checksums"):
             write_json(notes, _checksums(notes) | {str(path): [*stamp, digest]})
     return digest
 
@@ -134,10 +154,11 @@ def alone(target: Path, doing: str, wait: bool = True):
     """
     name = hashlib.sha256(str(Path(target).absolute()).encode()).hexdigest()[:24]
     folder = runs() / ".locks"
-    folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / f"{name}.lock", is_singleton=True)
     try:
-        lock.acquire(blocking=False)
+        with room(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            lock.acquire(blocking=False)
     except Timeout:
         if not wait:
             raise BlockingIOError(f"another process is {doing}") from None
@@ -151,10 +172,17 @@ def alone(target: Path, doing: str, wait: bool = True):
 
 @contextmanager
 def room(place: Path):
-    """Turn the errors that libraries raise when the disk of `place` is full into one StudyError."""
+    """Turn the errors of a disk that is full, or that may not be written, into one StudyError."""
     try:
         yield
     except Exception as error:
+        file = Path(str(getattr(error, "filename", "")))
+        near = place.is_relative_to(file) or file.is_relative_to(place.parent)
+        if near and getattr(error, "errno", None) in _REFUSED:
+            raise StudyError(
+                f"{file} cannot be written ({error.strerror}); correct its rights, or "
+                "point STUDY_DATA to another folder"
+            ) from error
         if not is_full(error, place):
             raise
         raise StudyError(
@@ -196,8 +224,8 @@ def _sweep(target: Path) -> None:
 @contextmanager
 def _writing(target: Path):
     """Yield an unused path beside `target`, alone with it; the path is gone when the block ends."""
-    target.parent.mkdir(parents=True, exist_ok=True)
     with room(target), alone(target, f"writing {target}"):
+        target.parent.mkdir(parents=True, exist_ok=True)
         _sweep(target)
         part = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
         try:

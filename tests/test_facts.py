@@ -1,7 +1,6 @@
 """YAML is read strictly, and each entry of params/ has the keys and types of its kind."""
 
 import os
-from pathlib import Path
 
 import pytest
 import toy_study
@@ -100,16 +99,6 @@ def test_a_fact_that_is_not_there_names_those_that_are():
             match=r"no language called .*; params/languages\.yaml has mlt, slk, .*: take one",
         ):
             facts.fact("languages", key)
-
-
-def test_roots_are_seen_from_the_repository_and_the_environment_wins(monkeypatch, tmp_path):
-    monkeypatch.delenv("A_ROOT", raising=False)
-    assert facts.root(None, "A_ROOT") is None and facts.root("", "A_ROOT") is None
-    assert facts.root("../x", "A_ROOT") == files.ROOT.parent / "x" and facts.root(
-        "/y", "A_ROOT"
-    ) == Path("/y")
-    monkeypatch.setenv("A_ROOT", str(tmp_path))
-    assert facts.root("../x", "A_ROOT") == tmp_path.resolve() == facts.root(None, "A_ROOT")
 
 
 def test_the_folder_of_a_source(tmp_path):

@@ -190,6 +190,14 @@ def test_every_file_and_folder_is_flushed_before_it_gets_its_name(tmp_path, monk
     assert [path.suffix for path, _ in seen] == [".part", ""] and seen[1][0] == target.parent
 
 
+def test_files_that_a_library_keeps_to_their_owner_get_the_usual_rights(tmp_path):
+    usual = tmp_path / "usual"
+    usual.touch()
+    with files.whole_folder(tmp_path / "model") as part:
+        (part / "weights").touch(mode=0o600)
+    assert (tmp_path / "model" / "weights").stat().st_mode == usual.stat().st_mode
+
+
 def test_the_next_writer_removes_leftovers_and_puts_an_old_folder_back(tmp_path):
     place = tmp_path / "place"
     for name in (".a.json.1.part", ".model.1.part/weights", ".model.2.old/weights", ".a.jsonl.1"):
@@ -353,3 +361,52 @@ def test_the_environment_moves_what_a_study_makes(monkeypatch, tmp_path):
         tmp_path / "x" / name for name in ("models", "runs", "raw")
     ]
     assert not (tmp_path / "x").exists()
+
+
+def test_folders_that_the_environment_names_are_absolute_for_other_processes(monkeypatch, tmp_path):
+    place = tmp_path / "with a space"
+    place.mkdir()
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for variable, given in (("STUDY_DATA", "~/made"), ("STUDY_DATA_ROOT", "own"), ("X", "own")):
+        monkeypatch.setenv(variable, given)
+    monkeypatch.delenv("STUDY_MODELS_ROOT", raising=False)
+    monkeypatch.setenv("STUDY_PARAMS", "")
+    assert files.data() == tmp_path / "made" and files.named("STUDY_PARAMS") is None
+    files.name_absolutely()
+    monkeypatch.chdir("/")
+    assert files.data() == tmp_path / "made" and files.named("STUDY_DATA_ROOT") == place / "own"
+    assert os.environ["X"] == "own" and "STUDY_MODELS_ROOT" not in os.environ
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.EPERM])
+def test_a_disk_that_may_not_be_written_is_one_sentence(tmp_path, monkeypatch, number):
+    """Also where a lock would be taken; a checksum is only not noted."""
+    text = tmp_path / "text"
+    text.write_text("one")
+    os.utime(text, (1000, 1000))
+
+    def refuse(path, *_, **__):
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr(os, "mkdir", refuse)
+    said = (
+        rf"^{tmp_path}/data.* cannot be written \({os.strerror(number)}\); correct its rights, or"
+    )
+    for write in (
+        lambda: files.write_json(files.runs() / "step" / "a.json", {}),
+        lambda: files.whole_folder(files.models() / "a").__enter__(),
+        lambda: files.alone(files.runs() / "making" / "a", "x").__enter__(),
+    ):
+        with pytest.raises(StudyError, match=said):
+            write()
+    assert files.sha256(text) == hashlib.sha256(b"one").hexdigest()
+
+
+def test_a_file_in_the_place_of_the_folder_is_one_sentence(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("STUDY_DATA", str(tmp_path / "file"))
+    with pytest.raises(
+        StudyError, match=r"file/runs.* cannot be written \(Not a directory\); corr"
+    ):
+        files.write_json(files.runs() / "a.json", {})

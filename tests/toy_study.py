@@ -132,5 +132,6 @@ def finish(run, **parts) -> dict:
     files.write_json(run.record, record)
     if model is run:
         run.folder.mkdir(parents=True, exist_ok=True)
-        (run.folder / "config.json").write_text("{}", encoding="utf-8")
+        for name, text in (("config", "{}"), ("tokenizer_config", '{"model_max_length": 512}')):
+            (run.folder / f"{name}.json").write_text(text, encoding="utf-8")
     return record

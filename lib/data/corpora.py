@@ -38,7 +38,7 @@ def load(language: str, source: Source, part: str, limit: int = 0) -> list[str]:
         raise StudyError(f"a limit of {limit} sentences; give 0 for all, or a number above")
     if source.kind == "hub" and part == "train":
         paper = facts.fact("languages", language).get("glotcc_documents", 0)
-        return _table("glotcc", _config(language, "glotcc"), part, limit or paper)
+        return _table("glotcc", config(language, "glotcc"), part, limit or paper)
     if source.kind == "hub":
         return _flores(language, part)[0][: limit or None]
     paths = local.corpus(language, source.folder)
@@ -56,7 +56,7 @@ def describe(language: str, source: Source) -> dict:
             for part, file in local.corpus(language, source.folder).items()
         }
         return {"kind": source.kind} | prints.get("text", prints)
-    train = _origin("glotcc", _config(language, "glotcc"))
+    train = _origin("glotcc", config(language, "glotcc"))
     held_out = {part: _flores(language, part)[1] for part in ("dev", "test")}
     return {"kind": "hub", "train": train, **held_out}
 
@@ -110,7 +110,7 @@ def _parts(file: Path, _changed: int) -> dict[str, list[str]]:
 
 def _flores(language: str, part: str) -> tuple[list[str], dict]:
     """Sentences and their origin: the official archive, or FLORES+ where that is unavailable."""
-    code, archive = _config(language, "flores"), facts.fact("corpora", "flores")
+    code, archive = config(language, "flores"), facts.fact("corpora", "flores")
     split = {"dev": "dev", "test": "devtest"}[part]
     try:
         file = hub.download(archive["url"], archive["sha256"])
@@ -155,12 +155,12 @@ def _member(archive: Path, name: str) -> list[str]:
     )
 
 
-def _config(language: str, key: str) -> str:
-    """The name that a published data set has for a language."""
-    config = facts.fact("languages", language).get(key)
-    if not config:
+def config(language: str, key: str) -> str:
+    """Return the name that a published data set has for a language; StudyError if there is none."""
+    name = facts.fact("languages", language).get(key)
+    if not name:
         raise StudyError(
             f"params/languages.yaml has no `{key}` for {language!r}; add the data set's name for "
             "the language, or use the local source"
         )
-    return config
+    return name

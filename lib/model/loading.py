@@ -124,9 +124,12 @@ def check_tokenizer(tokenizer, config, source: str | Path = "the tokenizer") -> 
         )
     normalizer = tokenizer.backend_tokenizer.normalizer
     if normalizer is not None and not normalizer.normalize_str("Ġġ").startswith("Ġġ"):
+        words = tokenizer.get_vocab().keys() - {*tokenizer.all_special_tokens}
+        cased = any(word != word.lower() for word in words)
         raise StudyError(
-            f"{source}: the tokenizer lower-cases or strips accents; set do_lower_case to false in "
-            "its configuration"
+            f"{source}: the tokenizer lower-cases or strips accents"
+            + ("; set do_lower_case to false in its configuration" if cased else "")
+            + ("" if cased else ", and its vocabulary has no capitals: choose a cased model")
         )
     if len(tokenizer) <= len(tokenizer.all_special_ids):
         raise StudyError(

@@ -1,5 +1,6 @@
 """The commands of a study.
 
+python -m lib.study check demo        what the study needs: what is there, what is wrong
 python -m lib.study status demo       the runs of a study, and which of them are done
 python -m lib.study make demo         make the runs that are not done, one after another
 python -m lib.study make demo ID ...  make these
@@ -14,7 +15,7 @@ import sys
 
 from lib import files
 from lib.errors import StudyError
-from lib.study import make, plan, publish, repeat, state, studies
+from lib.study import check, make, plan, publish, repeat, state, studies
 from lib.study.run import Run
 
 
@@ -25,6 +26,25 @@ def status(study: str, runs: list[Run]) -> None:
         print(f"{state.state(run, known):5} {run.notebook.stem} {run.id}")
     done = sum(state.state(run, known) == state.DONE for run in runs)
     print(f"{done} of {len(runs)} runs done")
+
+
+def look(study: str, runs: list[Run]) -> None:
+    """Print what the runs need, one thing a line; exit with status 1 if something is wrong."""
+    rows = check.table(runs)
+    width = max(len(row.what) for row in rows)
+    for row in rows:
+        print(f"{'WRONG' if row.wrong else 'ok':5} {row.what:{width}} {row.wrong or row.found}")
+    if wrong := sum(bool(row.wrong) for row in rows):
+        sys.exit(f"{wrong} of {len(rows)} are wrong; nothing was made")
+
+
+def make_all(study: str, runs: list[Run]) -> None:
+    """Check what the runs need, make them, and say where the results are."""
+    check.before(runs)
+    make.make(runs)
+    print(
+        f"{len(runs)} runs of {study} are done. Models: {files.models()}. Records: {files.runs()}"
+    )
 
 
 def write(study: str, publishing: bool) -> None:
@@ -59,7 +79,8 @@ def leaks(study: str) -> None:
 
 _COMMANDS = {
     "status": status,
-    "make": lambda study, runs: make.make(runs),
+    "check": look,
+    "make": make_all,
     "collect": lambda study, runs: write(study, publishing=False),
     "publish": lambda study, runs: write(study, publishing=True),
     "repeat": repeat_each,

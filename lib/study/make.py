@@ -22,12 +22,13 @@ _READY = 60  # seconds that a kernel has to answer
 def make(runs: list[Run]) -> None:
     """Make the runs that are not done, in their order; remove what killed processes left."""
     with warm_kernel() as execute:
-        for run in runs:
+        for number, run in enumerate(runs, 1):
             with files.alone(files.runs() / "making" / run.id, f"making {run.id}"):
                 if state.state(run) == state.DONE:
                     _tidy(run)
                 else:
-                    print(f"{run.notebook.stem}: {run.id}", flush=True)
+                    place = f"{number} of {len(runs)}"
+                    print(f"{place}: {run.notebook.stem}: {run.id}", flush=True)
                     execute(run.notebook, run.record.with_suffix(".ipynb"), run.parameters)
 
 
@@ -43,23 +44,26 @@ def _tidy(run: Run) -> None:
 def warm_kernel():
     """Yield a function execute(notebook, copy, parameters); its kernel ends with the context.
 
-    The executed copy is written cell by cell. A failing cell raises the StudyError that it raised,
-    or papermill's PapermillExecutionError. The kernel talks through sockets of this user alone.
+    The executed copy is written cell by cell. A failing cell becomes a StudyError that names the
+    run, the reason and the copy. The kernel talks through sockets of this user alone.
     """
-    from jupyter_client import KernelManager
+    from jupyter_client import AsyncKernelManager  # a blocking one never hears of a death
+    from jupyter_core.utils import run_sync
 
+    files.name_absolutely()
     with tempfile.TemporaryDirectory(prefix="kernel-") as folder:
         address = str(Path(folder) / "socket")
-        manager = KernelManager(kernel_name="python3", transport="ipc", ip=address)
+        manager = AsyncKernelManager(kernel_name="python3", transport="ipc", ip=address)
         try:
             yield lambda notebook, copy, parameters: _execute(manager, notebook, copy, parameters)
         finally:
             if manager.has_kernel:
-                manager.shutdown_kernel(now=True)
+                run_sync(manager.shutdown_kernel)(now=True)
 
 
 def _execute(manager, notebook: Path, copy: Path, parameters: dict) -> None:
     import papermill
+    from nbclient.exceptions import DeadKernelError
     from papermill.engines import NBClientEngine, papermill_engines
     from papermill.exceptions import PapermillExecutionError
 
@@ -81,9 +85,17 @@ def _execute(manager, notebook: Path, copy: Path, parameters: dict) -> None:
             cwd=str(files.ROOT),
         )
     except PapermillExecutionError as error:
-        if error.ename in ("StudyError", "Unavailable"):
-            raise StudyError(error.evalue) from error
-        raise
+        ours = error.ename in ("StudyError", "Unavailable", "AssertionError")
+        reason = error.evalue.strip() if ours else f"{error.ename}: {error.evalue.strip()}"
+        raise _failed(copy, reason.split("\n")[0]) from error
+    except DeadKernelError as error:
+        reason = "its process ended without a message, as when the system has no memory left"
+        raise _failed(copy, reason) from error
+
+
+def _failed(copy: Path, reason: str) -> StudyError:
+    reason = reason.removeprefix(f"{copy.stem}: ").rstrip(".")
+    return StudyError(f"{copy.stem} failed: {reason}; the executed notebook: {copy}")
 
 
 def _empty(manager) -> None:

@@ -8,7 +8,6 @@ notebook.finish(run, model, tokenizer, scores, data)  its model, card and record
 notebook.finish_scoring(run, scores, data)            the record of scores, and a model's card
 """
 
-import ast
 import contextlib
 import json
 import shutil
@@ -16,16 +15,17 @@ import time
 from pathlib import Path
 
 from lib import facts, files
-from lib.checks import checked
+from lib.data import corpora
 from lib.errors import StudyError
 from lib.model import sizes
-from lib.study import make, records, state, steps
+from lib.study import check, make, records, state, steps
+from lib.study.parameters import parameters
 from lib.study.resolve import resolve
 from lib.study.run import Run
 
 _began: dict[str, float] = {}  # run id -> when its notebook began
 _locks: dict[str, contextlib.ExitStack] = {}  # run id -> the lock that this process holds
-_TYPES = {kind.__name__: kind for kind in (str, int, float, bool, list, dict)}
+_ORIGIN = "origin.json"  # beside the checkpoints: what they were made from
 
 
 def begin(step: str) -> Run:
@@ -45,37 +45,11 @@ def begin(step: str) -> Run:
     run = resolve(step, parameters(shell.user_ns["In"]))
     if run.parent and not state.usable(run.parent):
         before = [each for each in run.parent.lineage() if state.state(each) != state.DONE]
-        names = ", ".join(each.notebook.stem for each in before)
-        print(f"{before[0].id} is {state.state(before[0])}; {names} run first", flush=True)
+        print(f"{run.id} starts from {run.parent.id}; {len(before)} runs are made first")
+        check.before([run])
         make.make(before)
     _began[run.id] = time.monotonic()
     return run
-
-
-def parameters(history: list[str]) -> dict:
-    """Name -> value of the parameters, from the source of the executed cells in their order.
-
-    The parameters cell holds only lines such as `language: str = "mlt"`. Papermill's begins with `#
-    Parameters`. Of cells that were executed again, the last execution counts.
-    """
-    values: dict = {}
-    types: dict = {}
-    for source in history:
-        if declared := _declared(source):
-            types = {name: kind for name, (kind, _) in declared.items()}
-            values = {name: value for name, (_, value) in declared.items()}
-        elif source.startswith("# Parameters\n"):
-            values |= _injected(source)
-    if not types:
-        raise StudyError(
-            "no parameters were found; run the cell tagged `parameters`, which holds lines such as "
-            '`language: str = "mlt"`, and then this cell'
-        )
-    for name, value in values.items():
-        if name not in types:
-            raise StudyError(f"unknown parameter {name!r}; this notebook takes {', '.join(types)}")
-        checked(types[name], value, f"parameter {name}")
-    return values
 
 
 def load(run: Run):
@@ -96,11 +70,16 @@ def teacher(run: Run):
 
 
 def checkpoints(run: Run) -> Path:
-    """Folder of a run's checkpoints. Until the run is finished, a second process waits here."""
-    if run.id not in _locks:
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(files.alone(run.checkpoints, f"making {run.id}"))
-            _locks[run.id] = stack.pop_all()
+    """Folder of a run's checkpoints. Until the run is finished, a second process waits here.
+
+    Checkpoints that were made from other text or after another model are removed.
+    """
+    _lock(run)
+    if steps.step(run.step).makes_model and not _same_origin(run):
+        if run.checkpoints.exists():
+            print(f"the checkpoints of {run.id} were made from other data; it begins again")
+            shutil.rmtree(run.checkpoints)
+        files.write_json(run.checkpoints / _ORIGIN, _origin(run))
     return run.checkpoints
 
 
@@ -113,7 +92,11 @@ def finish(run: Run, model, tokenizer, scores: dict, data: dict, **parts) -> dic
     from lib.export import card
     from lib.model import encoder
 
-    checkpoints(run)
+    _lock(run)
+    if run.checkpoints.exists() and not _same_origin(run):
+        raise StudyError(
+            f"{run.id}: its text or the model before it changed meanwhile; run it again"
+        )
     first = run.lineage()[0]
     whole = sizes.parameters(model) if run is first else records.read(first)["model"]["parameters"]
     about = {"id": run.id, "step": run.step} | sizes.describe(model, whole)
@@ -131,7 +114,7 @@ def finish_scoring(run: Run, scores: dict, data: dict, **parts) -> dict:
     """Write the record of a scoring or measuring run, and its scores into the model's card."""
     from lib.export import card
 
-    checkpoints(run)
+    _lock(run)
     parts |= {"scores": scores, "data": data}
     if run.step == "baseline":
         about = {"id": run.id, "step": run.step, "parameters": parts.pop("parameters")}
@@ -154,31 +137,6 @@ def finish_scoring(run: Run, scores: dict, data: dict, **parts) -> dict:
     files.write_json(run.record, record)
     _release(run)
     return record
-
-
-def _declared(source: str) -> dict[str, tuple]:
-    """Name -> (type, value) of a parameters cell; empty for any other cell, such as `%time`."""
-    try:
-        return {
-            line.target.id: (_TYPES[ast.unparse(line.annotation)], ast.literal_eval(line.value))
-            for line in ast.parse(source).body
-        }
-    except (SyntaxError, AttributeError, KeyError, ValueError):
-        return {}
-
-
-def _injected(source: str) -> dict:
-    """Name -> value of the cell that Papermill injected; StudyError for a value such as NaN."""
-    values = {}
-    for line in ast.parse(source).body:
-        try:
-            values[line.targets[0].id] = ast.literal_eval(line.value)
-        except ValueError:
-            raise StudyError(
-                f"parameter {line.targets[0].id}: {ast.unparse(line.value)} is no value that a "
-                "parameter can have; give text, a number, true, false, a list or a mapping"
-            ) from None
-    return values
 
 
 def _lineage(run: Run) -> list[dict]:
@@ -224,6 +182,27 @@ def _weights(run: Run) -> dict:
         licence = entry["licence"]
         return {"weights": {"repository": repository, "revision": commit, "licence": licence}}
     return {}
+
+
+def _lock(run: Run) -> None:
+    """Take the lock of a run, which `_release` frees."""
+    if run.id not in _locks:
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(files.alone(run.checkpoints, f"making {run.id}"))
+            _locks[run.id] = stack.pop_all()
+
+
+def _origin(run: Run) -> dict:
+    """What the result of a run depends on beside its settings: text, weights, earlier records."""
+    text = {language: corpora.describe(language, run.study.source) for language in run.languages}
+    before = [records.read(each) for each in run.lineage()[:-1] if each.record.exists()]
+    return {"text": text, "before": [records.digest(record) for record in before]} | _weights(run)
+
+
+def _same_origin(run: Run) -> bool:
+    """Whether a run's checkpoints were made from what is there now."""
+    note = run.checkpoints / _ORIGIN
+    return note.exists() and json.loads(note.read_text(encoding="utf-8")) == _origin(run)
 
 
 def _release(run: Run) -> None:

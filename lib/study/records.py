@@ -120,7 +120,7 @@ def environment() -> dict:
         "system": platform.system(),
         "processor": _processor(),
         "cores": os.cpu_count(),
-        "threads": int(os.environ.get("OMP_NUM_THREADS") or 0),
+        "threads": _threads(),
     }
 
 
@@ -178,6 +178,13 @@ def _commit() -> str:
     except OSError:
         return "git is not installed"
     return git.stdout.strip() or "not a checkout"
+
+
+def _threads() -> int:
+    """The number of threads computed with; 0 if it is not known."""
+    if "torch" in sys.modules:
+        return sys.modules["torch"].get_num_threads()
+    return int(os.environ.get("OMP_NUM_THREADS") or 0)
 
 
 def _processor() -> str:

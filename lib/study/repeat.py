@@ -1,7 +1,7 @@
 """One finished run made once more, in a folder of its own, and both records compared.
 
-Nothing of the study is touched. Times, versions and machine are not compared. On the machine and
-with the number of threads of the first making nothing differs; elsewhere sums are rounded in
+Nothing of the study is touched. Times, versions and machine are not compared. The run takes as many
+threads as the first time, so on the same machine nothing differs; elsewhere sums are rounded in
 another order.
 """
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lib import files
 from lib.errors import StudyError
-from lib.study import make, records
+from lib.study import make, records, steps
 from lib.study.run import Run
 
 
@@ -20,9 +20,9 @@ def repeat(run: Run, published: Path | None = None) -> list[str]:
     """Make a run again and return the differences, one line each: name, value then, value now.
 
     The comparison is with the run's own record, or where there is none with that in the file
-    `published`. The model and the records before it are linked, not made again. A repeat that was
-    killed goes on from its last checkpoint. StudyError if there is no record to compare with, or no
-    model to start from.
+    `published`. Models that it reads and the records before it are linked, not made again. A repeat
+    that was killed goes on from its last checkpoint. StudyError if there is no record to compare
+    with, or no model to start from.
     """
     before, command = run.lineage()[:-1], f"`python -m lib.study make {run.study.name}"
     former = {record["id"]: record for record in records.read_lines(published)} if published else {}
@@ -30,16 +30,18 @@ def repeat(run: Run, published: Path | None = None) -> list[str]:
         raise StudyError(
             f"there is no record of {run.id} to compare with: {command} {run.id}` makes it"
         )
+    models = _models(run)
     for needed in before:
-        if not (needed.record.exists() and (needed is not run.parent or needed.folder.exists())):
+        if not (needed.record.exists() and (needed not in models or needed.folder.exists())):
             raise StudyError(
                 f"{run.id} starts from {needed.id}, which is not here: {command} {needed.id}` "
                 "makes it"
             )
     old = records.read(run) if run.record.exists() else former[run.id]
-    links = [needed.record for needed in before] + ([run.parent.folder] if run.parent else [])
+    links = [needed.record for needed in before] + [model.folder for model in models]
     root = files.data()
-    with _elsewhere(root / "repeat" / run.id):
+    threads = old.get("made", {}).get("environment", {}).get("threads")
+    with _elsewhere(root / "repeat" / run.id, threads):
         for path in links:
             _link(path, files.data() / path.relative_to(root))
         if not run.record.exists():
@@ -60,20 +62,37 @@ def differences(old: dict, new: dict) -> list[str]:
 
 
 @contextmanager
-def _elsewhere(folder: Path):
-    """STUDY_DATA is `folder` while the block runs; it is removed when the block ends well."""
-    before = os.environ.get("STUDY_DATA")
+def _elsewhere(folder: Path, threads: int | None):
+    """STUDY_DATA is `folder`, with so many threads, while the block runs.
+
+    Without a number each library takes its default. The folder is removed when the block ends well.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     if files.raw().exists() and not (folder / "raw").exists():
         (folder / "raw").symlink_to(files.raw())
-    os.environ["STUDY_DATA"] = str(folder)
+    within = {"STUDY_DATA": str(folder), "OMP_NUM_THREADS": str(threads) if threads else None}
+    before = {name: os.environ.get(name) for name in within}
+    _set(within)
     try:
         yield
     finally:
-        os.environ.pop("STUDY_DATA")
-        if before is not None:
-            os.environ["STUDY_DATA"] = before
+        _set(before)
     shutil.rmtree(folder)
+
+
+def _set(variables: dict[str, str | None]) -> None:
+    """Give the variables of the environment these values; None takes one out."""
+    for name, value in variables.items():
+        os.environ.pop(name, None)
+        if value is not None:
+            os.environ[name] = value
+
+
+def _models(run: Run) -> list[Run]:
+    """The runs whose models a run reads: the one before and, of a cut, its teachers."""
+    if run.parent is None or not steps.step(run.step).makes_model:
+        return [run.parent] if run.parent else []
+    return [run.lineage()[0], run.parent, *([run.taught_by] if "taught_by" in run.settings else [])]
 
 
 def _link(source: Path, target: Path) -> None:

@@ -1,10 +1,8 @@
 """Parameters become runs, completed by the study and checked once."""
 
-from lib.checks import Seed, check_choice, checked, shown
-from lib.errors import StudyError
+from lib.checks import Seed, check_choice, checked
 from lib.facts import fact
-from lib.model.sizes import check_hidden_size
-from lib.study import steps, studies
+from lib.study import limits, steps, studies
 from lib.study.run import Run
 from lib.study.studies import Study
 
@@ -48,7 +46,6 @@ def chain(study: Study, language: str, teacher="", overrides=None, seed=0, order
     for step in overrides or ():
         if step in study.chain_steps:
             check_choice(step, order, "overrides")
-    _check_sizes(study, fact("models", pair.teacher), {step: settings[step] for step in order})
     result: list[Run] = []
     for step in order:
         first = step == "pretrain"
@@ -65,6 +62,7 @@ def chain(study: Study, language: str, teacher="", overrides=None, seed=0, order
             seed=study.chain_seed if first else seed or study.chain_seed,
             parent=result[-1] if result else None,
         )
+        limits.check(run, limits.of_entry(pair.teacher))
         result.append(run)
     return result
 
@@ -75,9 +73,10 @@ def scoring(model: Run, language: str, task: str, seed: int, overrides: dict | N
     check_choice(task, study.tasks, f"study {study.name!r}: task")
     both = _settings(study, study.pair(language, model.teacher), overrides)
     default, settings = (steps.of_task(of_all["finetune"], task) for of_all in both)
-    _check_adapter(model, settings)
     changed = model.changed | _difference("finetune", settings, default)
-    return Run("finetune", study, settings, changed, language, model.teacher, task, seed, model)
+    run = Run("finetune", study, settings, changed, language, model.teacher, task, seed, model)
+    limits.check(run, limits.of_entry(model.teacher))
+    return run
 
 
 def measuring(model: Run, language: str, kind: str, overrides: dict | None = None) -> Run:
@@ -132,46 +131,3 @@ def _way(done: list, order: tuple) -> dict:
     teachers = {True: "adapted", False: "plain"}
     other = bool(cuts) and ("adapt" in done) != ("adapt" in order)
     return result | ({"teacher": teachers["adapt" in done]} if other else {})
-
-
-def _check_sizes(study: Study, teacher: dict, settings: dict) -> None:
-    """Refuse a cut that asks for more than there is, where the teacher's configuration is known."""
-    for step, of_step in settings.items():
-        asked = of_step.get("sentences", 0)
-        if step == "ffn" or not 0 < study.corpus["train"] < asked:
-            continue
-        raise StudyError(
-            f"{step}: {asked} sentences were asked for; the study {study.name!r} takes "
-            f"{study.corpus['train']} of each language (corpus: train): ask for no more"
-        )
-    has = teacher.get("configuration")
-    if has is None:
-        return
-    limits = {
-        "num_hidden_layers": has.get("num_hidden_layers"),
-        "intermediate_size": has.get("intermediate_size"),
-        "kept_tokens": has.get("vocab_size"),
-        "max_length": has.get("max_position_embeddings", 512),
-    }
-    for step, of_step in settings.items():
-        for name, limit in limits.items():
-            if name in of_step and limit is not None and of_step[name] > limit:
-                raise StudyError(
-                    f"{step}: {name} {of_step[name]} was asked for; the teacher has {limit}: ask "
-                    "for no more"
-                )
-    if "hidden" in settings and {"num_attention_heads", "hidden_size"} <= set(has):
-        heads, size = has["num_attention_heads"], has["hidden_size"]
-        check_hidden_size(heads, size, settings["hidden"]["hidden_size"])
-
-
-def _check_adapter(model: Run, settings: dict) -> None:
-    """Refuse an adapter that the hidden size leaves no dimension for."""
-    widths = [run.settings["hidden_size"] for run in model.lineage() if run.step == "hidden"]
-    first = fact("models", model.teacher).get("configuration", {}).get("hidden_size")
-    width, factor = widths[-1] if widths else first, settings["reduction_factor"]
-    if settings["method"] == "adapter" and width and factor > width:
-        raise StudyError(
-            f"finetune: a reduction_factor of {shown(factor)} leaves no adapter at a hidden size "
-            f"of {width}; take 1 to {width}"
-        )

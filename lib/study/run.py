@@ -108,6 +108,13 @@ class Run:
         return tuple(run.step for run in self.lineage() if steps.step(run.step).makes_model)
 
     @property
+    def languages(self) -> list[str]:
+        """The languages whose text this run reads; none for a run that reads labels."""
+        if self.task:
+            return []
+        return [self.language] if self.language else [*fact("models", self.teacher).get("text", {})]
+
+    @property
     def taught_by(self) -> "Run":
         """The run whose model teaches this distillation: a function of its lineage alone."""
         before = {run.step: run for run in self.parent.lineage()}

@@ -1,16 +1,19 @@
 """Whether a run is done, to do or stale: the one place that decides, and it decides by content.
 
 A record names its text, labels and weights by checksum or revision, and its parent's record by a
-checksum. A run is stale when one of these is another now. Data that are not there cannot be
-compared and count as unchanged, so finished records can be read and published without them. A
-change of the code makes nothing stale; the record names the commit.
+checksum. A run is stale when one of these is another now, or when another file serves in its place.
+Data that are not there cannot be compared and count as unchanged, so finished records can be read
+and published without them. A change of the code makes nothing stale; the record names the commit.
 """
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 
 from lib import facts, files
-from lib.data import hub, tasks
+from lib.data import hub, local, tasks
+from lib.errors import StudyError
 from lib.study import records, steps
 from lib.study.run import Run
 
@@ -77,8 +80,10 @@ def _file(run: Run, entry: dict) -> str | None:
     if "folder" in entry:
         place = run.study.models_root and run.study.models_root / entry["folder"]
     elif "file" in entry:
-        source = run.study.source
+        source, serving = run.study.source, _serving(run)
         place = source.folder / entry["file"] if source.kind == "sample" or source.root else None
+        if serving and place not in serving:
+            return str(serving[0])
     else:
         pinned = facts.fact("corpora", "flores")
         if entry["origin"] == pinned["url"] and entry["sha256"] != pinned["sha256"]:
@@ -87,6 +92,19 @@ def _file(run: Run, entry: dict) -> str | None:
     if place and place.exists() and files.sha256(place) != entry["sha256"]:
         return str(place)
     return None
+
+
+def _serving(run: Run) -> list[Path]:
+    """The files that hold the text or the labels of a run now; empty where they are not there."""
+    source = run.study.source
+    with suppress(StudyError):  # what is not there cannot be compared
+        if run.task:
+            return [
+                *local.task(facts.fact("tasks", run.task), run.language, source.folder).values()
+            ]
+        found = [local.corpus(language, source.folder) for language in run.languages]
+        return [file for parts in found for file in parts.values()]
+    return []
 
 
 def _pin(run: Run, entry: dict) -> str | None:

@@ -148,8 +148,8 @@ def _load(name: str, file: Path, _state: tuple) -> Study:
     study = Study(
         name=name,
         title=raw.title,
-        source=Source(_source(raw.source), facts.root(raw.data_root, "STUDY_DATA_ROOT")),
-        models_root=facts.root(raw.models_root, "STUDY_MODELS_ROOT"),
+        source=Source(_source(raw.source), _root(raw.data_root, "STUDY_DATA_ROOT")),
+        models_root=_root(raw.models_root, "STUDY_MODELS_ROOT"),
         corpus=raw.corpus.model_dump(),
         pairs=tuple(raw.pairs),
         order=order,
@@ -203,6 +203,13 @@ def _source(given: str) -> str:
     kind = os.environ.get("STUDY_SOURCE") or given
     check_choice(kind, facts.SOURCES, "STUDY_SOURCE")
     return kind
+
+
+def _root(given: str | None, variable: str) -> Path | None:
+    """The folder that a variable names, or else a study file, as seen from the repository."""
+    if not given or os.environ.get(variable):
+        return files.named(variable)
+    return (files.ROOT / os.path.expanduser(checked(Text, given, variable))).resolve()
 
 
 def _settings(step: str, given, where: str) -> dict:

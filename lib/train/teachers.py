@@ -4,6 +4,7 @@ from pathlib import Path
 
 from transformers import AutoConfig
 
+from lib import facts
 from lib.checks import check_choice, shown
 from lib.data import package
 from lib.errors import StudyError
@@ -31,13 +32,7 @@ def load(entry: dict, models_root: Path | None, sentences: list[str], seed: int)
         return encoder.load(entry["repository"], entry["revision"])
     if entry["make"] == "package":
         return packed.read(package.member(entry))
-    folder = (models_root or Path()) / entry["folder"]
-    if models_root is None or not (folder / "config.json").exists():
-        raise StudyError(
-            f"the teacher's folder {folder} is not there; set models_root in the study or the "
-            "variable STUDY_MODELS_ROOT to its parent, or choose a teacher with `make: new`"
-        )
-    return encoder.load(folder)
+    return encoder.load(facts.teacher_folder(entry, models_root))
 
 
 def new_teacher(sentences: list[str], configuration: dict, seed: int):

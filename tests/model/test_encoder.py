@@ -434,6 +434,21 @@ def test_broken_models_are_refused(family, case, copied):
     assert "\n" not in str(caught.value)
 
 
+def test_an_uncased_vocabulary_is_not_sent_to_a_switch_that_cannot_help(family, copied):
+    if family != "bert":
+        pytest.skip("only this family's class can lower-case")
+    json_file("tokenizer_config.json", do_lower_case=True)(copied)
+    file = copied / "tokenizer.json"
+    state = json.loads(file.read_text(encoding="utf-8"))
+    names = {token: token for token in state["model"]["vocab"] if token == token.lower()}
+    names |= {added["content"]: added["content"] for added in state["added_tokens"]}
+    vocab = state["model"]["vocab"]
+    state["model"]["vocab"] = {names.get(token, f"##z{n}z"): n for token, n in vocab.items()}
+    file.write_text(json.dumps(state), encoding="utf-8")
+    with pytest.raises(StudyError, match="has no capitals: choose a cased model"):
+        encoder.load(copied)
+
+
 @pytest.mark.parametrize("changes", [{"do_lower_case": True}, {"strip_accents": True}])
 def test_a_tokenizer_that_changes_letters_is_refused(family, changes, copied):
     if family == "bert":

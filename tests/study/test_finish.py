@@ -3,9 +3,11 @@
 import threading
 
 import pytest
+import toy_study
 import toys
 from page_tables import rows_of
 
+from lib.errors import StudyError
 from lib.export import card
 from lib.model import encoder
 from lib.study import make, notebook, records, studies
@@ -34,7 +36,7 @@ def test_a_finished_model_has_its_card_and_its_record(runs):
     teacher, student = toys.model("bert"), toys.model("bert", num_hidden_layers=2)
     first = finish(runs[0], model=teacher, history=[])
     finish(runs[1], model=teacher)
-    notebook.checkpoints(runs[2]).mkdir(parents=True)
+    notebook.checkpoints(runs[2])
     record = finish(runs[2], {"mlm_loss": 2.5}, student, history=[{"step": 1}])
     assert record == records.read(runs[2]) and record["history"] == [{"step": 1}]
     assert not runs[2].checkpoints.exists()
@@ -97,7 +99,7 @@ def test_a_score_whose_card_could_not_be_written_is_not_finished(runs, monkeypat
 
 def test_a_model_that_could_not_be_saved_is_not_finished(runs, monkeypatch):
     """What was there stays, and the checkpoints are kept for the next attempt."""
-    notebook.checkpoints(runs[0]).mkdir(parents=True)
+    notebook.checkpoints(runs[0])
     with monkeypatch.context() as broken:
         broken.setattr(encoder, "save", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
@@ -115,10 +117,44 @@ def test_what_a_kill_leaves_of_a_finished_run_goes_unless_it_is_made_again(runs)
 
     finish(runs[0])
     left = notebook.checkpoints(runs[0])
-    left.mkdir()
     tidy()
     assert left.exists()
     finish(runs[0])
     left.mkdir()
     tidy()
     assert not left.exists() and runs[0].record.exists()
+
+
+def test_checkpoints_of_other_text_or_of_another_model_are_not_used(toy, tmp_path, capsys):
+    """Neither after a kill, nor when the text changes while the run is made."""
+    root = tmp_path / "own"
+    text = root / "corpora" / "mlt.txt"
+    text.parent.mkdir(parents=True)
+    text.write_text("wieħed\n", encoding="utf-8")
+    toy_study.write_study(toy_study.STUDY | {"source": "local", "data_root": str(root)})
+    first, run, *_ = chain(studies.load("toy"), "mlt")
+    toy_study.finish(first)
+
+    def killed_and_begun_again():
+        left = notebook.checkpoints(run) / "checkpoint-4"
+        left.mkdir(exist_ok=True)
+        notebook._locks.pop(run.id).close()  # as a kill does
+        return notebook.checkpoints(run) / "checkpoint-4" == left and left.exists()
+
+    assert killed_and_begun_again() and capsys.readouterr().out == ""
+    changes = (
+        lambda: text.write_text("tnejn!\n", encoding="utf-8"),
+        lambda: text.rename(text.with_suffix(".txt.gz")),
+        lambda: toy_study.finish(first, scores={"mlm_loss": 1.0}),
+    )
+    for change in changes:
+        change()
+        assert not (notebook.checkpoints(run) / "checkpoint-4").exists()
+        said = f"the checkpoints of {run.id} were made from other data; it begins again\n"
+        assert capsys.readouterr().out == said and killed_and_begun_again()
+    text.with_suffix(".txt.gz").write_text("tlieta\n", encoding="utf-8")
+    with pytest.raises(StudyError, match=r"its text or the model before it changed meanwhile; run"):
+        finish(run)
+    assert not run.record.exists() and not run.folder.exists()
+    notebook.checkpoints(run)
+    assert finish(run) == records.read(run)

@@ -108,7 +108,14 @@ def test_other_cells_change_no_parameter(cell):
         ({"share": float("nan")}, "parameter share: float('nan') is no value that a parameter"),
         ({"share": float("inf")}, "parameter share: float('inf') is no value that a parameter"),
         ({"published": 1}, "parameter published: 1 is not true or false"),
-        ({"language": 7}, "parameter language: 7 is not text"),
+        (
+            {"language": 7},
+            "parameter language: 7 is not text; put it in quotes, or give it to pape",
+        ),
+        (
+            {"language": float("nan")},
+            "parameter language: float('nan') is no value that a paramete",
+        ),
         ({"language": False}, "parameter language: False is not text"),
         ({"order": "adapt"}, "parameter order: 'adapt' is not a list"),
         ({"overrides": "ffn"}, "parameter overrides: 'ffn' is not a mapping"),
@@ -150,7 +157,7 @@ def test_the_runs_before_are_made_first_and_only_those_that_are_missing(shell, e
         toy_study.finish(run)
     run = notebook.begin("hidden")
     assert run == runs[4] and executed == runs[2:4]
-    said = f"{runs[2].id} is to do; 20_distil_layers, 30_prune_ffn run first"
+    said = f"{run.id} starts from {runs[3].id}; 2 runs are made first"
     assert capsys.readouterr().out.splitlines()[0] == said
     assert notebook.begin("hidden") == run and executed == runs[2:4]
     assert notebook.begin("pretrain") == runs[0] and executed == runs[2:4]

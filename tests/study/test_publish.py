@@ -1,5 +1,7 @@
 """The finished records of a study in one file, and their scores as a table."""
 
+import ast
+
 import pandas
 import pytest
 import toy_study
@@ -143,3 +145,28 @@ def test_the_published_tables_are_those_of_the_published_records(study, data):
     for kind in ("jsonl", "csv"):
         name = f"{study}.{kind}"
         assert (data / name).read_bytes() == (files.RESULTS / name).read_bytes()
+
+
+def test_a_language_called_nan_and_a_study_called_007_stay_text(toy, tmp_path, monkeypatch):
+    """In YAML, in records, and in the table as docs/running.md reads it."""
+    (tmp_path / "params").mkdir()
+    folder = toy_study.facts_in(tmp_path / "params", monkeypatch)
+    languages = (folder / "languages.yaml").read_text(encoding="utf-8")
+    (folder / "languages.yaml").write_text(
+        f"{languages}\nnan: {{name: Min Nan, script: Latn}}\n", encoding="utf-8"
+    )
+    pair = [{"teacher": "toy-bert", "languages": ["nan"]}]
+    toy_study.write_study(STUDY | {"pairs": pair}, "007")
+    for run in plan.runs("007"):
+        finish(run)
+    publish.write("007", tmp_path, publish.collect("007"))
+    page = (files.ROOT / "docs" / "running.md").read_text(encoding="utf-8")
+    line = next(line for line in page.splitlines() if line.startswith("as_text = "))
+    words = line.removeprefix("as_text = ").replace(": str", ": 'str'")
+    given = ast.literal_eval(words)
+    table = pandas.read_csv(tmp_path / "007.csv", **given)
+    assert set(table["language"]) == {"nan"} and set(table["study"]) == {"007"}
+    assert table["low"].isna().any() and table["changed"].isna().any()
+    assert {
+        row["language"] for row in publish.scores(records.read_lines(tmp_path / "007.jsonl"))
+    } == {"nan"}

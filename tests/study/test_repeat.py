@@ -37,6 +37,7 @@ def scored(monkeypatch):
         def execute(notebook, copy, parameters):
             run = resolve("finetune", parameters)
             found["places"].append(files.data())
+            found["threads"] = os.environ.get("OMP_NUM_THREADS")
             assert [each.record.exists() for each in run.lineage()] == [True, True, True, False]
             assert records.read(run.parent)["id"] == run.parent.id
             files.write_whole(run.parent.folder / "README.md", "another card")
@@ -68,6 +69,20 @@ def test_the_same_record_again_touches_nothing(run, scored):
     assert scored["places"] == [files.data() / "repeat" / run.id]
     assert content(files.data()) == before and os.environ["STUDY_DATA"] == place
     assert not [*(files.data() / "repeat").iterdir()]
+
+
+@pytest.mark.parametrize("threads", [2, 0, None])
+def test_a_repeat_takes_the_threads_of_the_record(run, scored, monkeypatch, threads):
+    """So its sums are rounded in the same order; the environment is afterwards as it was."""
+    record = records.read(run)
+    record["made"]["environment"] = {} if threads is None else {"threads": threads}
+    files.write_json(run.record, record)
+    for now in ("7", None):
+        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+        if now:
+            monkeypatch.setenv("OMP_NUM_THREADS", now)
+        assert repeat.repeat(run) == [] and scored["threads"] == (str(threads) if threads else None)
+        assert os.environ.get("OMP_NUM_THREADS") == now
 
 
 def test_a_difference_is_named(run, scored):
@@ -102,6 +117,31 @@ def test_a_run_starts_from_the_model_before_it(run, scored):
     with pytest.raises(StudyError, match=f"{run.id} starts from {run.parent.id}, which is not her"):
         repeat.repeat(run)
     assert len(scored["places"]) == 1
+
+
+@pytest.mark.parametrize("taught_by", ["before", "teacher"])
+def test_a_repeated_cut_finds_every_model_that_its_notebook_reads(toy, monkeypatch, taught_by):
+    """The model before, the teacher before any step, and the model that teaches."""
+    way = {"hidden": {"taught_by": taught_by}}
+    models = chain(studies.load("toy"), "mlt", overrides=way)
+    for each in models:
+        toy_study.finish(each)
+    run, found = models[4], []
+
+    @contextmanager
+    def warm_kernel():
+        def execute(notebook, copy, parameters):
+            again = resolve("hidden", parameters)
+            wanted = (again.parent, again.lineage()[0], again.taught_by)
+            found.extend((each.id, (each.folder / "config.json").exists()) for each in wanted)
+            toy_study.finish(again)
+
+        yield execute
+
+    monkeypatch.setattr(make, "warm_kernel", warm_kernel)
+    assert repeat.repeat(run) == []
+    teaches = models[3] if taught_by == "before" else models[1]
+    assert found == [(each.id, True) for each in (models[3], models[0], teaches)]
 
 
 @pytest.mark.parametrize("moment", ["early", "late"])

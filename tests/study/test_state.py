@@ -1,5 +1,6 @@
 """Done, to do or stale: decided by content, never by the time of a file."""
 
+import dataclasses
 import json
 import os
 
@@ -65,6 +66,36 @@ def test_a_changed_text_makes_all_stale_and_a_touched_one_nothing(recorded):
     assert states(runs) == [DONE] * 6
     text.write_text("wieħed\n", encoding="utf-8")
     assert states(runs) == [DONE] * 6
+
+
+@pytest.mark.parametrize("other", ["mlt.txt.gz", "mlt/train.txt"])
+def test_another_file_that_serves_a_language_is_another_text(recorded, other):
+    runs, text = recorded
+    place = text.parent / other
+    place.parent.mkdir(exist_ok=True)
+    for part in ("train", "dev", "test") if place.parent != text.parent else ():
+        (place.parent / f"{part}.txt").write_text("tnejn\n", encoding="utf-8")
+    if place.parent == text.parent:
+        text.rename(place)  # the folder has precedence, so there the file stays
+    assert states(runs[1:]) == [STALE] * 5
+    assert state.changed(runs[1], records.read(runs[1])) == str(place)
+
+
+def test_another_file_of_labels_is_another_task(recorded, tmp_path):
+    runs, _ = recorded
+    folder = tmp_path / "own" / "tasks" / "ner" / "mlt"
+    folder.mkdir(parents=True)
+    score = scoring(runs[-1], "mlt", "tc", 1)
+    named = {}
+    for part in ("train", "dev", "test"):
+        (folder / f"{part}.txt").write_text("a O\n")
+    score = dataclasses.replace(score, task="ner")
+    for part in ("train", "dev", "test"):
+        file = folder / f"{part}.txt"
+        named[part] = {"file": f"tasks/ner/mlt/{part}.txt", "sha256": files.sha256(file)}
+    assert state.changed(score, {"data": {"files": named}}) is None
+    (folder / "dev.txt").rename(folder / "dev.conll")
+    assert state.changed(score, {"data": {"files": named}}) is not None
 
 
 def test_a_changed_text_of_a_task_makes_its_score_stale(recorded, tmp_path):
@@ -222,7 +253,7 @@ def test_sources_of_the_hub_are_compared_with_pins_and_downloads(toy, monkeypatc
     [
         ("corpora/mlt/train.txt", None, False),
         ("corpora/mlt/train.txt", "0" * 64, True),
-        ("absent.txt", "0" * 64, False),
+        ("corpora/mlt.txt", "0" * 64, True),  # the folder corpora/mlt serves
     ],
 )
 def test_files_of_the_embedded_data_are_compared(toy, name, digest, changed):

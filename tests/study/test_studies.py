@@ -1,5 +1,7 @@
 """Files of params/studies are checked as a whole; mistakes are named with their file and key."""
 
+from pathlib import Path
+
 import pytest
 import toy_study
 
@@ -239,3 +241,22 @@ def test_an_order_starts_with_the_teacher_and_names_a_step_once(order, accepted)
     else:
         with pytest.raises(StudyError, match=r"^here: "):
             studies.check_order(order, "here")
+
+
+def test_roots_are_seen_from_the_repository_and_the_environment_wins(monkeypatch, tmp_path):
+    monkeypatch.delenv("A_ROOT", raising=False)
+    assert studies._root(None, "A_ROOT") is None and studies._root("", "A_ROOT") is None
+    assert studies._root("../x", "A_ROOT") == files.ROOT.parent / "x" and studies._root(
+        "/y", "A_ROOT"
+    ) == Path("/y")
+    monkeypatch.setenv("A_ROOT", str(tmp_path))
+    assert studies._root("../x", "A_ROOT") == tmp_path.resolve() == studies._root(None, "A_ROOT")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("A_ROOT", "own data")  # it counts from where the command was typed
+    assert studies._root("../x", "A_ROOT") == (tmp_path / "own data").resolve()
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("A_ROOT", "~/own")
+    assert studies._root(None, "A_ROOT") == Path("/home/me/own")
+    monkeypatch.delenv("A_ROOT")
+    assert studies._root("~/own", "A_ROOT") == Path("/home/me/own")
+    assert studies._root("~nobody-of-this-name/own", "A_ROOT").name == "own"

@@ -1,0 +1,149 @@
+"""A study looked at as a whole before any work: its teachers, settings, text and labels.
+
+Nothing is made. Of a teacher on the hub the configuration and the tokenizer are fetched, never the
+weights; published text and labels are fetched when they are first read.
+"""
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+from lib import facts
+from lib.data import corpora, local, tasks
+from lib.errors import StudyError
+from lib.study import limits, state
+from lib.study.run import Run
+
+_SHOWN = 3  # errors of a study that a message names
+
+
+class Row(NamedTuple):
+    """One thing that a study needs: what is there and where it comes from, or what is wrong."""
+
+    what: str
+    found: str
+    wrong: str = ""
+
+
+def before(runs: list[Run]) -> None:
+    """StudyError with the first things that are wrong, if any, for those runs that are not done."""
+    known: dict[str, str] = {}
+    needed = {each.id: each for run in runs for each in run.lineage()}
+    to_do = [run for run in needed.values() if state.state(run, known) != state.DONE]
+    wrong = [row for row in table(to_do) if row.wrong]
+    if wrong:
+        said = [f"{row.what}: {row.wrong}" for row in wrong[:_SHOWN]]
+        more = f"{len(wrong)} things are wrong: " if len(wrong) > 1 else ""
+        name = to_do[0].study.name
+        rest = f"; `python -m lib.study check {name}` shows all" if len(wrong) > _SHOWN else ""
+        raise StudyError(f"nothing was made; {more}{'; '.join(said)}{rest}")
+
+
+def table(runs: list[Run]) -> list[Row]:
+    """What these runs need, each thing once: teachers, then settings, text and labels."""
+    most: dict[str, dict] = {}
+    first = {run.teacher: run.lineage()[0] for run in runs if run.teacher}
+    rows = [_row(f"teacher {name}", _teacher, run, most) for name, run in first.items()]
+    for run in runs:
+        if run.teacher:
+            limit = most.get(run.teacher, {})
+            rows.append(_row(f"settings for {run.teacher}", _settings, run, limit))
+    for language, source in dict.fromkeys(
+        (language, run.study.source) for run in runs for language in run.languages
+    ):
+        rows.append(_row(f"text {language}", _text, language, source))
+    for task, language, source in dict.fromkeys(
+        (run.task, run.language, run.study.source) for run in runs if run.task
+    ):
+        rows.append(_row(f"labels {task} {language}", _labels, task, language, source))
+    wrong = {row.what for row in rows if row.wrong}
+    return [row for row in dict.fromkeys(rows) if row.wrong or row.what not in wrong]
+
+
+def _row(what: str, look, *given) -> Row:
+    try:
+        return Row(what, look(*given))
+    except StudyError as error:
+        return Row(what, "", str(error))
+
+
+def _teacher(first: Run, most: dict) -> str:
+    """Where a teacher comes from; `most` gets its limits, as far as they are known."""
+    entry = facts.fact("models", first.teacher)
+    if state.usable(first):
+        names = ("config.json", "tokenizer_config.json")
+        has, tokenizer = (json.loads((first.folder / name).read_bytes()) for name in names)
+        most[first.teacher] = limits.of_configuration(has, tokenizer["model_max_length"])
+        return f"made before: {first.folder}"
+    if entry["make"] == "package":
+        return f"package {entry['package']} {entry['version']}; its sizes are in it"
+    if entry["make"] == "new":
+        most[first.teacher] = limits.of_entry(first.teacher)
+        return "new: it will be made and trained"
+    if entry["make"] == "hub":
+        source, revision = entry["repository"], entry["revision"]
+    else:
+        source, revision = facts.teacher_folder(entry, first.study.models_root), None
+    most[first.teacher] = _published(source, revision)
+    return f"{entry['make']}: {source}"
+
+
+def _published(source: str | Path, revision: str | None) -> dict:
+    """The limits of a model whose weights are not read; StudyError if it cannot be a teacher."""
+    from transformers import AutoConfig  # here: it takes seconds to import
+
+    from lib.model import families, loading
+
+    where = loading.place(source, revision)
+    loading.check_weights(source, where)
+    config = loading.read(AutoConfig, source, **where)
+    tokenizer = loading.tokenizer(source, where)
+    if config.pad_token_id is None or not families.family(config).position_offset:
+        config.pad_token_id = tokenizer.pad_token_id  # as when it is loaded
+    loading.check_tokenizer(tokenizer, config, source)
+    own = config.to_dict() | {"vocab_size": len(tokenizer)}
+    special = len(set(tokenizer.all_special_ids))
+    return limits.of_configuration(own, tokenizer.model_max_length, special)
+
+
+def _settings(run: Run, most: dict) -> str:
+    """Whether a run's settings fit its teacher, as far as that is known."""
+    limits.check(run, most)
+    if run.step == "pretrain" and run.settings["steps"] and not run.languages:
+        raise StudyError(
+            f"pretrain: {run.settings['steps']} steps were asked for; params/models.yaml names no "
+            f"text for {run.teacher}: add `text` there, or set steps to 0"
+        )
+    adapted = facts.fact("models", run.teacher).get("adapted", {})
+    if run.step == "adapt" and run.settings["published"] and run.language not in adapted:
+        raise StudyError(
+            f"adapt: no adapted teacher is published for {run.language!r}; there are "
+            f"{', '.join(adapted) or 'none'}: set `published: false` to adapt the teacher here"
+        )
+    return "fit" if most else "not known before the teacher is there"
+
+
+def _text(language: str, source: facts.Source) -> str:
+    """Where the text of a language comes from, and its sentences of each part."""
+    if source.kind == "hub":
+        names = [corpora.config(language, data_set) for data_set in ("glotcc", "flores")]
+        return f"hub: {' and '.join(names)}, fetched when it is read"
+    counts = [f"{len(corpora.load(language, source, part)):,}" for part in local.PARTS]
+    place = next(iter(local.corpus(language, source.folder).values()))
+    return f"{source.kind}: {place}: {' + '.join(counts)} sentences"
+
+
+def _labels(task: str, language: str, source: facts.Source) -> str:
+    """Where the labels of a task come from, and its examples of each part."""
+    if source.kind == "hub":
+        forms = tasks.published(facts.fact("tasks", task), language)
+        if not forms:
+            raise StudyError(
+                f"params/languages.yaml names no published {task} data for {language!r}; add their "
+                "name, or use the local source"
+            )
+        return f"hub: published in {len(forms)} forms, fetched when they are read"
+    data = tasks.load(task, language, source)
+    counts = [f"{len(data.splits[part]):,}" for part in local.PARTS]
+    place = local.task(facts.fact("tasks", task), language, source.folder)["train"].parent
+    return f"{source.kind}: {place}: {' + '.join(counts)} examples, {len(data.labels)} labels"

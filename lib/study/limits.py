@@ -1,0 +1,59 @@
+"""What a teacher has, and runs whose settings ask for more. Loads no torch."""
+
+from types import SimpleNamespace
+
+from lib.checks import shown
+from lib.errors import StudyError
+from lib.facts import fact
+from lib.model.sizes import check_hidden_size, max_tokens
+from lib.study.run import Run
+
+SPECIAL = 5  # special tokens of both families
+_USUAL = {"model_type": None, "pad_token_id": 1, "max_position_embeddings": 512}
+_MOST = ("num_hidden_layers", "intermediate_size", "kept_tokens", "max_length")
+
+
+def of_configuration(has: dict, longest: float = 1e12, special: int = SPECIAL) -> dict:
+    """Setting -> the most that it can be, in a model of this configuration; and its heads.
+
+    `longest` is the most tokens of a text that the tokenizer allows, `special` the number of its
+    special tokens. A size that the configuration leaves out is left out here too. StudyError for a
+    model that is no encoder of the BERT or XLM-R type.
+    """
+    if not has:
+        return {}
+    names = ("num_hidden_layers", "intermediate_size", "hidden_size", "num_attention_heads")
+    most = {name: has[name] for name in names if name in has}
+    most["max_length"] = int(min(max_tokens(SimpleNamespace(**_USUAL | has)), longest))
+    return most | ({"kept_tokens": has["vocab_size"] - special} if "vocab_size" in has else {})
+
+
+def of_entry(teacher: str) -> dict:
+    """As `of_configuration`, from the teacher's entry in params/; empty where it says no sizes."""
+    return of_configuration(fact("models", teacher).get("configuration", {}))
+
+
+def check(run: Run, most: dict) -> None:
+    """StudyError if a run asks for what the teacher, with these limits, or its text has not."""
+    step, asked, train = run.step, run.settings, run.study.corpus["train"]
+    if step in ("layers", "hidden") and 0 < train < asked["sentences"]:
+        raise StudyError(
+            f"{step}: {asked['sentences']} sentences were asked for; the study {run.study.name!r} "
+            f"takes {train} of each language (corpus: train): ask for no more"
+        )
+    for name in _MOST if step != "perplexity" else ():  # which takes what fits
+        if name in asked and asked[name] > most.get(name, asked[name]):
+            raise StudyError(
+                f"{step}: {name} {asked[name]} was asked for; the teacher has {most[name]}: ask "
+                "for no more"
+            )
+    if step == "hidden" and {"num_attention_heads", "hidden_size"} <= set(most):
+        check_hidden_size(most["num_attention_heads"], most["hidden_size"], asked["hidden_size"])
+    if step == "finetune" and asked["method"] == "adapter":
+        cuts = [each.settings["hidden_size"] for each in run.lineage() if each.step == "hidden"]
+        width, factor = [most.get("hidden_size"), *cuts][-1], asked["reduction_factor"]
+        if width and factor > width:
+            raise StudyError(
+                f"finetune: a reduction_factor of {shown(factor)} leaves no adapter at a hidden "
+                f"size of {width}; take 1 to {width}"
+            )
