@@ -203,7 +203,8 @@ def test_the_graph_quotes_no_word_it_has_not_checked():
     text = (files.ROOT / "Snakefile").read_text(encoding="utf-8")
     shells = re.findall(r"shell:(.*(?:\n {8,}.*)*)", text)
     words = {word for shell in shells for word in re.findall(r"{([^}]*)}", shell)}
-    assert len(shells) == 2 and words == {"PYTHON", "STUDY", "FOLDER:q", "threads", "params.ids"}
+    plain = {"PYTHON", "STUDY", "threads", "params.ids"}
+    assert len(shells) == 2 and words == plain | {"FOLDER:q", "log:q"}  # :q quotes
     assert text.index("plan.batches(STUDY)") < text.index("rule figures")
     assert not re.search(r"\b(eval\(|exec\(|pickle|os\.system|subprocess|run:)", text)
 

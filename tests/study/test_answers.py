@@ -66,7 +66,7 @@ def test_only_the_same_training_on_the_same_examples_is_compared():
     answers.keep(run, GOLD, WORSE)
     for other in (
         scored("adapt", seed=2),
-        scored("adapt", overrides={"adapt": {"sentences": 5}}),
+        scored("adapt", overrides={"adapt": {"steps": 5}}),
         scored("adapt", task="tc"),
         scored("adapt", tuning={"finetune": {"token": {"epochs": 9}}}),
     ):
@@ -86,7 +86,7 @@ def test_a_variant_of_training_is_compared_with_models_trained_in_the_same_way()
 
 
 def test_a_variant_is_compared_with_the_teacher_of_the_main_chain():
-    variant = {"adapt": {"sentences": 5}, "layers": {"layer_choice": "first_k"}}
+    variant = {"adapt": {"steps": 5}, "layers": {"layer_choice": "first_k"}}
     run = scored("layers", overrides=variant)
     answers.keep(run, GOLD, WORSE)
     answers.keep(scored("adapt"), GOLD, GOLD)

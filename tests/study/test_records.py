@@ -2,7 +2,9 @@
 
 import json
 import os
+import sys
 from importlib.metadata import version
+from types import SimpleNamespace
 
 import pytest
 import toy_study
@@ -76,6 +78,11 @@ def test_a_run_without_a_record(run, toy):
 
 
 def test_the_environment_that_a_number_was_made_in(monkeypatch, tmp_path):
+    no_gpu = SimpleNamespace(is_available=lambda: False)
+    library = SimpleNamespace(get_num_threads=lambda: 5, cuda=no_gpu)
+    monkeypatch.setitem(sys.modules, "torch", library)
+    assert records.environment()["threads"] == 5
+    monkeypatch.delitem(sys.modules, "torch")
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     found = records.environment()
     assert found["torch"] == version("torch") and found["cores"] == os.cpu_count()
