@@ -142,7 +142,7 @@ def _models(part: pandas.DataFrame, language: str, teacher: str, order: list) ->
     missing = [step for step in order if step not in {model["step"] for model in models}]
     models += [blank | {"step": step} for step in missing]
     for model in models:
-        if steps.step(model["step"]).kind == "teacher":
+        if steps.step(model["step"]).kind == "teacher" and pandas.isna(model["parameters"]):
             model |= {"parameters": part["whole"].max(), "compression_rate": 0.0}
         model |= _published_size(model, paper) | {"model": _name(model)}
 

@@ -119,6 +119,15 @@ def test_models_with_and_without_a_head_have_both_measures():
     assert found.loc["layers 6", "similarity"] == "0.90"
 
 
+def test_a_teacher_that_is_adapted_after_a_cut_has_its_own_size():
+    way = ("pretrain", "vocabulary", "adapt", *PLAIN[2:])
+    adapted = plain("adapt", score=0.9, way=way) | {"changed": {"teacher": "adapted"}}
+    found = table(*(plain(step) for step in PLAIN[1:]), adapted).set_index("model")
+    own = found.loc["adapted teacher; teacher adapted", "parameters (M)"]
+    assert own == f"{adapted['model']['parameters'] / 1e6:.2f}"
+    assert own == found.loc["vocabulary 40,005, hidden 768", "parameters (M)"]
+
+
 def test_other_settings_have_their_own_row():
     entries = [run(step, "tc", s, 0.8) for step in ("adapt", "layers", "ffn") for s in (1, 2)]
     entries.append(run("layers", "tc", 1, 0.5, changed={"layers.layer_choice": "first_k"}))
