@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import torch
-from transformers import AutoConfig, AutoModelForMaskedLM, AutoTokenizer
+from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from lib import files
 from lib.errors import StudyError
@@ -38,17 +38,7 @@ def load(
     weights, and for tensors that are missing, left over, of a wrong shape or not finite.
     """
     where = loading.place(source, revision)
-    loading.check_weights(source, where)
-    config = loading.read(AutoConfig, source, **where)
-    family(config)
-    if tokenizer_source:
-        other = loading.place(tokenizer_source, tokenizer_revision)
-        tokenizer = loading.tokenizer(tokenizer_source, other)
-    else:
-        tokenizer = loading.tokenizer(source, where)
-    if config.pad_token_id is None or not family(config).position_offset:
-        config.pad_token_id = tokenizer.pad_token_id  # nothing hangs on the published id
-    loading.check_tokenizer(tokenizer, config, tokenizer_source or source)
+    config, tokenizer = loading.described(source, where, tokenizer_source, tokenizer_revision)
     model, report = loading.read(
         AutoModelForMaskedLM,
         source,

@@ -9,12 +9,13 @@ import json
 import re
 from pathlib import Path
 
-from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerFast
+from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerFast
 from transformers.models.auto.tokenization_auto import get_tokenizer_config
 from transformers.utils import cached_file, logging
 
 from lib.data import hub
 from lib.errors import StudyError
+from lib.model.families import family
 
 
 @contextlib.contextmanager
@@ -94,6 +95,24 @@ def check_weights(source: str | Path, where: dict) -> None:
                 f"{source}: model.safetensors.index.json names {part!r}, which is no safetensors "
                 "file beside it; fetch or make the model again"
             )
+
+
+def described(source: str | Path, where: dict, tokenizer_source=None, tokenizer_revision=None):
+    """(configuration, tokenizer) of a model, or with the tokenizer of another source; the weights
+    are not read.
+
+    Raises StudyError for weights that cannot be taken, for another architecture, and for a
+    tokenizer that does not fit.
+    """
+    check_weights(source, where)
+    config = read(AutoConfig, source, **where)
+    offset = family(config).position_offset
+    of_tokenizer = place(tokenizer_source, tokenizer_revision) if tokenizer_source else where
+    result = tokenizer(tokenizer_source or source, of_tokenizer)
+    if config.pad_token_id is None or not offset:
+        config.pad_token_id = result.pad_token_id  # nothing hangs on the published id
+    check_tokenizer(result, config, tokenizer_source or source)
+    return config, result
 
 
 def tokenizer(source: str | Path, where: dict):

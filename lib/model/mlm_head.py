@@ -55,9 +55,9 @@ def entering(model, batch: dict, *modules) -> list[torch.Tensor]:
         if module is modules[-1]:
             raise _Reached
 
-    hooks = [module.register_forward_pre_hook(reached) for module in modules]
-    with contextlib.suppress(_Reached):
+    with contextlib.ExitStack() as hooks:
+        for module in modules:
+            hooks.callback(module.register_forward_pre_hook(reached).remove)
+        hooks.enter_context(contextlib.suppress(_Reached))
         transform(model, encoder.hidden_states(model, batch))
-    for hook in hooks:
-        hook.remove()
     return seen

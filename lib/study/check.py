@@ -5,7 +5,6 @@ weights; published text and labels are fetched when they are first read.
 """
 
 import json
-from pathlib import Path
 from typing import NamedTuple
 
 from lib import facts
@@ -46,8 +45,8 @@ def table(runs: list[Run]) -> list[Row]:
     rows = [_row(f"teacher {name}", _teacher, run, most) for name, run in first.items()]
     for run in runs:
         if run.teacher:
-            limit = most.get(run.teacher, {})
-            rows.append(_row(f"settings for {run.teacher}", _settings, run, limit))
+            what = f"settings for {run.teacher}"
+            rows.append(_row(what, _settings, run, most.get(run.teacher, {})))
     for language, source in dict.fromkeys(
         (language, run.study.source) for run in runs for language in run.languages
     ):
@@ -84,26 +83,13 @@ def _teacher(first: Run, most: dict) -> str:
         source, revision = entry["repository"], entry["revision"]
     else:
         source, revision = facts.teacher_folder(entry, first.study.models_root), None
-    most[first.teacher] = _published(source, revision)
-    return f"{entry['make']}: {source}"
+    from lib.model import loading  # here: it takes seconds to import
 
-
-def _published(source: str | Path, revision: str | None) -> dict:
-    """The limits of a model whose weights are not read; StudyError if it cannot be a teacher."""
-    from transformers import AutoConfig  # here: it takes seconds to import
-
-    from lib.model import families, loading
-
-    where = loading.place(source, revision)
-    loading.check_weights(source, where)
-    config = loading.read(AutoConfig, source, **where)
-    tokenizer = loading.tokenizer(source, where)
-    if config.pad_token_id is None or not families.family(config).position_offset:
-        config.pad_token_id = tokenizer.pad_token_id  # as when it is loaded
-    loading.check_tokenizer(tokenizer, config, source)
+    config, tokenizer = loading.described(source, loading.place(source, revision))
     own = config.to_dict() | {"vocab_size": len(tokenizer)}
     special = len(set(tokenizer.all_special_ids))
-    return limits.of_configuration(own, tokenizer.model_max_length, special)
+    most[first.teacher] = limits.of_configuration(own, tokenizer.model_max_length, special)
+    return f"{entry['make']}: {source}"
 
 
 def _settings(run: Run, most: dict) -> str:
@@ -114,7 +100,7 @@ def _settings(run: Run, most: dict) -> str:
             f"pretrain: {run.settings['steps']} steps were asked for; params/models.yaml names no "
             f"text for {run.teacher}: add `text` there, or set steps to 0"
         )
-    adapted = facts.fact("models", run.teacher).get("adapted", {})
+    adapted = facts.fact("models", run.teacher).get("adapted") or {}
     if run.step == "adapt" and run.settings["published"] and run.language not in adapted:
         raise StudyError(
             f"adapt: no adapted teacher is published for {run.language!r}; there are "

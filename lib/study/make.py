@@ -27,8 +27,7 @@ def make(runs: list[Run]) -> None:
                 if state.state(run) == state.DONE:
                     _tidy(run)
                 else:
-                    place = f"{number} of {len(runs)}"
-                    print(f"{place}: {run.notebook.stem}: {run.id}", flush=True)
+                    print(f"{number} of {len(runs)}: {run.notebook.stem}: {run.id}", flush=True)
                     execute(run.notebook, run.record.with_suffix(".ipynb"), run.parameters)
 
 

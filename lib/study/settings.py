@@ -2,7 +2,9 @@
 
 from typing import Literal
 
-from lib.checks import Checked, Count, Number, Positive, Rate, Share, within
+from pydantic import model_validator
+
+from lib.checks import Checked, Count, Number, Positive, Rate, Share, within, wrong
 
 Length = within(int, lambda tokens: 3 <= tokens < 1e12, "give a number of 3 or more, below 1e12")
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -50,6 +52,12 @@ class Layers(Distillation):
         "last_k", "first_k", "stride", "stride_last", "first_last_k", "search", "random"
     ]
     refit: bool = False
+
+    @model_validator(mode="after")
+    def _fits_layers_of_the_teacher(self):
+        if self.refit and self.layer_choice == "random":
+            raise wrong("refit: random layers stand for no layers of the teacher; set it to false")
+        return self
 
 
 class Ffn(Checked):

@@ -89,3 +89,10 @@ def test_later_settings_are_stated_only_where_they_are_not_as_before():
     assert steps.stated("layers", {"sentences": 0}) == {}
     assert steps.stated("layers", {"sentences": 7}) == {"sentences": 7}
     assert steps.stated("ffn", {"sentences": 0}) == {"sentences": 0}
+
+
+def test_fits_of_layers_that_are_no_layers_of_the_teacher_are_refused():
+    settings = toy_study.STUDY["steps"]["layers"]
+    assert steps.merged("layers", settings, {"refit": True}, "here")["refit"]
+    with pytest.raises(StudyError, match="refit: random layers stand for no layers of the teacher"):
+        steps.merged("layers", settings, {"refit": True, "layer_choice": "random"}, "here")
