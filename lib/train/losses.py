@@ -52,15 +52,19 @@ def direct_is_cheaper(positions: int, student_size: int, teacher_size: int, bflo
 def logit_kl(student, teacher, student_readout, teacher_readout, temperature: float):
     """temperature^2 * KL(teacher || student) in nats of the softened distributions, mean over N.
 
-    Logits live for one chunk of positions; the backward pass computes them again.
+    Logits live for one chunk of positions; the backward pass computes them again. They are in
+    float32 even under autocast: near the teacher, the rounding of bfloat16 logits is larger than
+    the divergence.
     """
 
-    def divergence(states, taught, weight, bias):
-        logits = nn.functional.linear(states, weight, bias).float() / temperature
-        target = nn.functional.linear(taught, *teacher_readout).float() / temperature
-        return nn.functional.kl_div(
-            logits.log_softmax(-1), target.log_softmax(-1), reduction="sum", log_target=True
-        )
+    def divergence(*tensors):
+        with torch.autocast(student.device.type, enabled=False):
+            states, taught, *readout = (tensor.float() for tensor in tensors)
+            logits = nn.functional.linear(states, *readout) / temperature
+            target = nn.functional.linear(taught, *teacher_readout) / temperature
+            return nn.functional.kl_div(
+                logits.log_softmax(-1), target.log_softmax(-1), reduction="sum", log_target=True
+            )
 
     total = student.new_zeros((), dtype=torch.float32)
     for states, taught in zip(student.split(CHUNK), teacher.split(CHUNK), strict=True):

@@ -172,3 +172,18 @@ def test_a_student_equal_to_its_teacher_loses_exactly_nothing(positions):
     same = z, z.detach().clone(), (weight, bias), (weight.detach().clone(), bias.detach().clone())
     assert losses.logit_mse(*same).item() == 0 == losses.logit_mse_direct(*same).item()
     assert losses.logit_kl(*same, 2.0).item() == 0
+
+
+def test_near_the_teacher_the_divergence_is_not_rounded_under_autocast():
+    taught, weight, bias = states(64, 32, 400, 1)
+    taught, readout = taught.detach() * 4, (weight.detach(), bias.detach())
+    near = taught + 0.01 * torch.randn(taught.shape, generator=torch.Generator().manual_seed(2))
+    exact = [
+        (z.double() @ readout[0].double().T + readout[1].double()).log_softmax(-1)
+        for z in (near, taught)
+    ]
+    expected = (exact[1].exp() * (exact[1] - exact[0])).sum(-1).mean().item()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = losses.logit_kl(near, taught, readout, readout, 1.0).item()
+    assert 0 < expected < 0.01
+    assert found == pytest.approx(expected, rel=0.01)
