@@ -108,8 +108,8 @@ class Finetuning(Checked):
     """Step 5, apart from `Tuning`."""
 
     method: Literal["adapter", "full"]
-    reduction_factor: Positive
-    adapter_input: Literal["ffn", "layer_norm"]
+    reduction_factor: Positive = 16
+    adapter_input: Literal["ffn", "layer_norm"] = "layer_norm"
     first_subword: bool = True
     train_limit: Count
     precision: Precision = "auto"

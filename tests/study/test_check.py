@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -395,3 +396,44 @@ def test_the_demo_is_checked_in_seconds_without_a_heavy_library(data):
     }
     assert {line.split()[2] for line in lines if line.split()[1] == "text"} == text
     assert time.monotonic() - begun < 20  # 1.5 seconds on a machine that does nothing else
+
+
+def test_the_steps_of_the_readme_for_a_language_of_ones_own_can_be_followed(
+    data, tmp_path, monkeypatch, capsys
+):
+    readme = (files.ROOT / "README.md").read_text(encoding="utf-8")
+    steps = readme[readme.index("## Your own language") : readme.index("## Where things are")]
+    contents = {
+        "corpora": TEXT * 4,  # each line is numbered below, so all are different
+        "topic": TABLE,
+        "sentiment": TABLE.replace("category", "label"),
+        "ner": "Ana B-PER\nate O\n\n",
+        "pos": TREE,
+    }
+    named = re.findall(r"^ +(my-data/\S+)", steps, flags=re.MULTILINE)
+    for name in named:
+        kind = next(kind for kind in contents if kind in name)
+        for part in ("train", "dev", "test") if "{train,dev,test}" in name else ("",):
+            if kind == "corpora" and part:
+                continue  # the other form of the same text
+            place = re.sub(r"\{.*\}", part, name.replace("<language>", "xyz"))
+            (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+            lines = contents[kind].splitlines(keepends=True)
+            text = "".join(f"{n} {line}" for n, line in enumerate(lines))
+            (tmp_path / place).write_text(text if kind == "corpora" else contents[kind])
+    assert len(named) == 6
+    for name in re.findall(r"`(params/\S+)`", steps):
+        assert name == "params/studies/my-study.yaml" or (files.ROOT / name).is_file(), name
+    params = shutil.copytree(files.ROOT / "params", tmp_path / "params")
+    monkeypatch.setattr(files, "PARAMS", params)
+    languages = params / "languages.yaml"
+    languages.write_text(languages.read_text("utf-8") + "\nxyz: {name: Xyz, script: Latn}\n")
+    template = (params / "studies" / "template.yaml").read_text(encoding="utf-8")
+    own = template.replace("languages: [mlt]", "languages: [xyz]")
+    own = own.replace("tasks: [tc]", "tasks: [tc, sa, ner, pos]")
+    (params / "studies" / "my-study.yaml").write_text(own, encoding="utf-8")
+    monkeypatch.setenv("STUDY_DATA_ROOT", str(tmp_path / "my-data"))
+    command(monkeypatch, "check", "my-study")
+    rows = capsys.readouterr().out.splitlines()
+    assert len(rows) == 7 and all(row.startswith("ok") for row in rows), rows
+    assert sum("text xyz" in row and "1,080 + 60 + 60 sentences" in row for row in rows) == 1

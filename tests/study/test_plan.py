@@ -17,7 +17,8 @@ from lib.study import make, notebook, plan, records, state, steps, studies
 from lib.study.resolve import baseline, chain, resolve
 
 PARAMS = files.PARAMS
-STUDIES = sorted(file.stem for file in (PARAMS / "studies").glob("*.yaml"))
+# The template is there to be changed: its ids say nothing to anyone.
+STUDIES = sorted({file.stem for file in (PARAMS / "studies").glob("*.yaml")} - {"template"})
 PUBLISHED = sorted(file.stem for file in files.RESULTS.glob("*.jsonl"))
 STUDY = toy_study.STUDY
 VARIANTS = [
