@@ -6,7 +6,8 @@ Source: paper, step 3. The start `shared_basis` is ours; its parts are in lib.mo
 import torch
 
 from lib.errors import StudyError
-from lib.model import axes, encoder
+from lib.model import axes, encoder, rotary
+from lib.model.families import family
 from lib.model.shared_basis import fit_norms, rotated, shared_basis
 from lib.model.sizes import check_hidden_size
 
@@ -14,11 +15,13 @@ from lib.model.sizes import check_hidden_size
 def kept_heads(config, hidden_size: int) -> torch.Tensor:
     """Numbers (D',) of the kept rows of query, key and value.
 
-    They are the first hidden_size / A dimensions of each of the A heads.
+    They are the first hidden_size / A dimensions of each of the A heads, or where positions are
+    rotary, whole pairs of dimensions, as lib.model.rotary says.
     """
     heads = config.num_attention_heads
     old, new = config.hidden_size // heads, hidden_size // heads
-    return torch.cat([torch.arange(head * old, head * old + new) for head in range(heads)])
+    kept = rotary.kept_dimensions(old, new) if family(config).rotary else torch.arange(new)
+    return torch.cat([head * old + kept for head in range(heads)])
 
 
 def start(
@@ -37,9 +40,11 @@ def start(
       residual stream are fitted too.
     random: freshly drawn from the seed.
     Raises StudyError for an unknown start, for a size that is not a multiple of the number of
-    heads, and for shared_basis and fitted without batches.
+    heads, for shared_basis and fitted without batches, and for truncation_across_heads where
+    positions are rotary.
     """
-    check_hidden_size(model.config.num_attention_heads, model.config.hidden_size, hidden_size)
+    heads, old = model.config.num_attention_heads, model.config.hidden_size
+    check_hidden_size(heads, old, hidden_size, family(model.config).rotary)
     first, heads = torch.arange(hidden_size), kept_heads(model.config, hidden_size)
     match hidden_start:
         case "truncation":
@@ -47,9 +52,9 @@ def start(
         case "svd":
             return axes.take(_low_rank(model, hidden_size), hidden=first, heads=heads)
         case "truncation_across_heads":
-            return _scale_queries(axes.take(model, hidden=first, heads=first), model.config)
+            return _across_heads(model, first)
         case "random":
-            return encoder.new(axes.take(model, hidden=first, heads=first).config, seed)
+            return encoder.new(axes.take(model, hidden=first, heads=heads).config, seed)
         case "shared_basis" | "fitted":
             return _on_shared_basis(model, hidden_size, heads, batches, hidden_start == "fitted")
     raise StudyError(
@@ -89,15 +94,19 @@ def _low_rank(model, rank: int):
     """A copy in which every matrix with a hidden axis is its best approximation of the rank."""
     copy = axes.take(model)
     for name, tensor in copy.named_parameters():
-        if tensor.dim() == 2 and "H" in axes.axes(name):
+        if tensor.dim() == 2 and "H" in axes.axes(name, model.config):
             tensor.copy_(low_rank(tensor, rank))
     return copy
 
 
-@torch.no_grad()
-def _scale_queries(cut, old_config):
-    """The cut model, whose attention scores are divided by the root of the old head size again."""
-    for name, tensor in cut.named_parameters():
-        if ".self.query." in name:
-            tensor.mul_((cut.config.hidden_size / old_config.hidden_size) ** 0.5)
+def _across_heads(model, first: torch.Tensor):
+    """The model of the first rows of query, key and value, whose attention scores are divided by
+    the root of the old head size again."""
+    if family(model.config).rotary:
+        raise StudyError(
+            f"truncation_across_heads breaks the pairs of dimensions that rotary positions turn in "
+            f"a model of type {model.config.model_type!r}; take truncation"
+        )
+    cut = axes.take(model, hidden=first, heads=first)
+    rotary.scale_queries(cut, (len(first) / model.config.hidden_size) ** 0.5)
     return cut

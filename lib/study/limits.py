@@ -5,26 +5,31 @@ from types import SimpleNamespace
 from lib.checks import shown
 from lib.errors import StudyError
 from lib.facts import fact
+from lib.model.families import family
 from lib.model.sizes import check_hidden_size, max_tokens
 from lib.study.run import Run
 
-SPECIAL = 5  # special tokens of both families
+SPECIAL = 5  # special tokens of most tokenizers
 _USUAL = {"model_type": None, "pad_token_id": 1, "max_position_embeddings": 512}
 _MOST = ("num_hidden_layers", "intermediate_size", "kept_tokens", "max_length")
 
 
 def of_configuration(has: dict, longest: float = 1e12, special: int = SPECIAL) -> dict:
-    """Setting -> the most that it can be, in a model of this configuration; and its heads.
+    """Setting -> the most that it can be, in a model of this configuration; its heads, and whether
+    its positions are rotary.
 
     `longest` is the most tokens of a text that the tokenizer allows, `special` the number of its
     special tokens. A size that the configuration leaves out is left out here too. StudyError for a
-    model that is no encoder of the BERT or XLM-R type.
+    model of a type that cannot be cut.
     """
     if not has:
         return {}
+    config = SimpleNamespace(**_USUAL | has)
     names = ("num_hidden_layers", "intermediate_size", "hidden_size", "num_attention_heads")
-    most = {name: has[name] for name in names if name in has}
-    most["max_length"] = int(min(max_tokens(SimpleNamespace(**_USUAL | has)), longest))
+    own = {name: family(config).names.get(name, name) for name in names}
+    most = {name: has[theirs] for name, theirs in own.items() if theirs in has}
+    most["rotary"] = family(config).rotary
+    most["max_length"] = int(min(max_tokens(config), longest))
     return most | ({"kept_tokens": has["vocab_size"] - special} if "vocab_size" in has else {})
 
 
@@ -48,7 +53,8 @@ def check(run: Run, most: dict) -> None:
                 "for no more"
             )
     if step == "hidden" and {"num_attention_heads", "hidden_size"} <= set(most):
-        check_hidden_size(most["num_attention_heads"], most["hidden_size"], asked["hidden_size"])
+        sizes = most["num_attention_heads"], most["hidden_size"], asked["hidden_size"]
+        check_hidden_size(*sizes, most["rotary"])
     if step == "finetune" and asked["method"] == "adapter":
         cuts = [each.settings["hidden_size"] for each in run.lineage() if each.step == "hidden"]
         width, factor = [most.get("hidden_size"), *cuts][-1], asked["reduction_factor"]
