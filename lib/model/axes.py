@@ -16,7 +16,7 @@ from transformers.initialization import no_init_weights
 
 from lib.errors import StudyError
 from lib.model import rotary
-from lib.model.families import family
+from lib.model.families import embedding_size, family
 
 _STACKED = {"Q": ("D", 3), "G": ("F", 2)}
 
@@ -28,7 +28,9 @@ def axes(name: str, config) -> str:
     """
     for pattern, letters in family(config).axes:
         if re.search(pattern, name):
-            return letters.replace("E", "H" if _embedding_size(config) is None else ".")
+            return letters.replace(
+                "E", "H" if embedding_size(config) == config.hidden_size else "."
+            )
     raise StudyError(
         f"the parameter {name!r} is not one of a masked language model of type "
         f"{config.model_type!r}"
@@ -90,12 +92,6 @@ def check_layers(config, layers: list[int]) -> None:
         )
 
 
-def _embedding_size(config) -> int | None:
-    """The size of the embeddings, if it is not the hidden size."""
-    own, hidden = getattr(config, "embedding_size", None), config.hidden_size
-    return None if own in (None, hidden) else own
-
-
 def _config(old, layers: list[int], neurons, hidden, vocabulary):
     """The configuration of the cut model; special tokens get their new ids."""
     config, names = type(old).from_dict(old.to_dict()), family(old).names
@@ -121,9 +117,11 @@ def _config(old, layers: list[int], neurons, hidden, vocabulary):
 
 def _keep_embeddings(config, old) -> None:
     """Embeddings follow the hidden size where they have the same; else they keep theirs."""
-    if getattr(old, "embedding_size", None) == old.hidden_size:
+    if not family(old).own_embedding_size:
+        return
+    if old.embedding_size == old.hidden_size:
         config.embedding_size = config.hidden_size
-    elif getattr(old, "embedding_size", None) == config.hidden_size:
+    elif old.embedding_size == config.hidden_size:
         raise StudyError(
             f"a hidden size of {config.hidden_size} was asked for, which is the size of the "
             "embeddings; the library would leave out the matrix between them: take another size"

@@ -28,6 +28,8 @@ class Family(NamedTuple):
     axes: tuple[tuple[str, str], ...]  # parameter name -> its axes, as lib.model.axes reads them
     final_norm: str = ""  # where norms stand before attention and FFN: the one after the last layer
     first_layer_stays: bool = False  # the library builds the first layer with other parts
+    second_bias: bool = False  # the head has its own, which an untied output matrix does not share
+    own_embedding_size: bool = False  # which a matrix leads to the hidden size
     pooler: bool = False  # the library's plain encoder has one, which no step here trains
     position_offset: bool = False  # position numbers start behind the padding token's id
     names: Mapping[str, str] = MappingProxyType({})  # sizes that the configuration calls otherwise
@@ -53,6 +55,7 @@ _BERT = Family(
     ffn_end="output.dropout",
     norms=("attention.output.LayerNorm", "output.LayerNorm"),
     transform=("cls.predictions.transform",),
+    second_bias=True,
     pooler=True,
     tokens="wordpiece",
     axes=(
@@ -86,7 +89,12 @@ FAMILIES = {
     "xlm-roberta": _ROBERTA,
     "roberta": _ROBERTA,
     "camembert": _ROBERTA,
-    "electra": _BERT._replace(transform=("generator_predictions",), pooler=False),
+    "electra": _BERT._replace(
+        transform=("generator_predictions",),
+        second_bias=False,
+        own_embedding_size=True,
+        pooler=False,
+    ),
     "distilbert": Family(
         layers="transformer.layer",
         query="attention.q_lin",
@@ -166,6 +174,12 @@ def family(config) -> Family:
 def size(config, name: str):
     """A size of a configuration, such as "hidden_size", whatever its family calls it."""
     return getattr(config, family(config).names.get(name, name))
+
+
+def embedding_size(config) -> int:
+    """The length of a token's vector, which is the hidden size but for families with their own."""
+    own = family(config).own_embedding_size
+    return config.embedding_size if own else size(config, "hidden_size")
 
 
 def has_head(config) -> bool:

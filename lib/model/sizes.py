@@ -1,7 +1,7 @@
 """Sizes that follow from a configuration alone. Loads no torch."""
 
 from lib.errors import StudyError
-from lib.model.families import family, has_head, size
+from lib.model.families import embedding_size, family, has_head, size
 
 
 def count_parameters(config) -> int:
@@ -11,7 +11,7 @@ def count_parameters(config) -> int:
     """
     own, v = family(config), config.vocab_size
     h, f = size(config, "hidden_size"), size(config, "intermediate_size")
-    e = getattr(config, "embedding_size", h)
+    e, types = embedding_size(config), any(letters == ".E" for _, letters in own.axes)
 
     def bias(name: str, length: int) -> int:
         return length if getattr(config, name, True) else 0
@@ -19,7 +19,7 @@ def count_parameters(config) -> int:
     def norm(length: int) -> int:
         return length + bias("norm_bias", length)
 
-    rows = v + getattr(config, "type_vocab_size", 0)
+    rows = v + (config.type_vocab_size if types else 0)
     rows += 0 if own.rotary else config.max_position_embeddings
     embeddings = rows * e + norm(e) + (e * h + h if e != h else 0)
     inputs = 2 * f if own.gated else f
@@ -27,7 +27,7 @@ def count_parameters(config) -> int:
     layer += (inputs + f) * h + bias("mlp_bias", inputs + h)
     ends = (bool(own.final_norm) - own.first_layer_stays) * norm(h)  # a norm more, a norm less
     head = (h * e + bias("classifier_bias", e)) + norm(e) + bias("decoder_bias", v)
-    head += 0 if getattr(config, "tie_word_embeddings", True) else v * e
+    head += 0 if getattr(config, "tie_word_embeddings", True) else v * e + v * own.second_bias
     layers = size(config, "num_hidden_layers") * layer
     return embeddings + layers + ends + (head if has_head(config) else 0)
 

@@ -391,7 +391,10 @@ BROKEN = {
         json_file("config.json", model_type="gpt2"),
         "'gpt2' cannot be cut; encoders of the types bert, xlm-roberta, ",
     ),
-    "RoBERTa": (json_file("config.json", model_type="roberta"), "'roberta' cannot be cut"),
+    "DeBERTa": (
+        json_file("config.json", model_type="deberta-v2"),
+        "'deberta-v2' cannot be cut: its attention reads relative positions .*roberta, camembert",
+    ),
     "unknown type": (json_file("config.json", model_type="cuttlefish"), "`cuttlefish`"),
     "no weights": (
         lambda folder: (folder / "model.safetensors").unlink(),
