@@ -7,6 +7,7 @@ import torch
 import toys
 from transformers import AutoModel, AutoModelForMaskedLM, DebertaV2Config
 
+from lib import files
 from lib.data import batches as masking
 from lib.errors import StudyError
 from lib.export import card
@@ -64,8 +65,10 @@ def everything(config):
     }
 
 
-def test_the_toys_are_of_every_family():
+def test_the_toys_and_the_page_name_every_family():
     assert {name.split()[0] for name in toys.EVERY} == set(families.FAMILIES)
+    page = (files.ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    assert all(f"`{name}`" in page for name in families.FAMILIES)
 
 
 def test_a_type_that_cannot_be_cut_is_refused_with_its_reason():
