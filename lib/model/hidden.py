@@ -11,6 +11,8 @@ from lib.model.families import family
 from lib.model.shared_basis import fit_norms, rotated, shared_basis
 from lib.model.sizes import check_hidden_size
 
+_ROWS = 2**14  # of a matrix that are in float64 at once
+
 
 def kept_heads(config, hidden_size: int) -> torch.Tensor:
     """Numbers (D',) of the kept rows of query, key and value.
@@ -67,14 +69,18 @@ def low_rank(matrix: torch.Tensor, rank: int) -> torch.Tensor:
     """The best approximation of a matrix of the given rank (Eckart-Young), same shape.
 
     The eigenvectors of the narrow side's Gram matrix, in float64, are the right singular vectors.
-    So a vocabulary of 250,002 rows needs no full SVD.
+    So a vocabulary of 250,002 rows needs no full SVD, and a part of them at a time is in float64.
     """
     if rank >= min(matrix.shape):
         return matrix.clone()
-    tall = matrix.double() if matrix.shape[0] >= matrix.shape[1] else matrix.double().T
-    basis = torch.linalg.eigh(tall.T @ tall).eigenvectors[:, -rank:]
-    result = tall @ basis @ basis.T
-    return (result if matrix.shape[0] >= matrix.shape[1] else result.T).to(matrix.dtype)
+    result = matrix.clone()
+    tall = result if matrix.shape[0] >= matrix.shape[1] else result.T
+    parts = tall.split(_ROWS)
+    squares = sum(part.double().T @ part.double() for part in parts)
+    basis = torch.linalg.eigh(squares).eigenvectors[:, -rank:]
+    for part in parts:
+        part.copy_(part.double() @ basis @ basis.T)
+    return result
 
 
 def _on_shared_basis(model, hidden_size: int, heads: torch.Tensor, batches, matrices: bool):
