@@ -17,7 +17,7 @@ def speed(step, batches: list[dict], repeats: int, per_step: int | None = None) 
     real = sum(batch["attention_mask"].sum().item() for batch in batches)
     laid = sum(batch["attention_mask"].numel() for batch in batches)
     steps = len(batches) / (per_step or len(batches))
-    _forget_peak()
+    forget_peak()
     seconds = median(step, repeats)
     return {
         "seconds": seconds,
@@ -46,7 +46,7 @@ def _wait() -> None:
 
 
 def peak() -> float:
-    """Peak memory in GiB so far, or since `_forget_peak`, of the GPU or else of this process."""
+    """Peak memory in GiB so far, or since `forget_peak`, of the GPU or else of this process."""
     if device.device().type == "cuda":
         return torch.cuda.max_memory_allocated() / 2**30
     if sys.platform == "linux":
@@ -61,7 +61,7 @@ def peak() -> float:
     )
 
 
-def _forget_peak() -> None:
+def forget_peak() -> None:
     """Measure the peak memory anew from here, where the system can."""
     if device.device().type == "cuda":
         torch.cuda.reset_peak_memory_stats()

@@ -1,4 +1,4 @@
-"""Toy encoders of both families, their tokenizers and a little text, which many tests share."""
+"""Toy encoders, their tokenizers and a little text, which many tests share."""
 
 import random
 from functools import cache
@@ -16,11 +16,24 @@ from toy_study import (  # noqa: F401 (tests take them from here)
 from transformers import AutoConfig
 
 from lib.data import batches
-from lib.model import encoder
+from lib.model import encoder, families
 from lib.study import steps
 from lib.train import tokenizers
 
-FAMILIES = ("bert", "xlm-roberta")
+FAMILIES = ("bert", "xlm-roberta")  # those that most tests try; EVERY has all
+_OWN = {  # what the others need beside SIZES
+    "roberta": {},
+    "camembert": {},
+    "distilbert": {"dropout": 0.0, "attention_dropout": 0.0},
+    "electra": {"embedding_size": 24, "type_vocab_size": 2},
+    "electra generator": {"embedding_size": 12, "type_vocab_size": 2},
+    "modernbert": {"local_attention": 4},
+    "modernbert biases": dict.fromkeys(
+        ("norm_bias", "mlp_bias", "attention_bias", "classifier_bias"), True
+    )
+    | {"local_attention": 4},
+}
+EVERY = (*FAMILIES, *_OWN)
 SIZES = {
     "hidden_size": 24,
     "num_hidden_layers": 4,
@@ -67,20 +80,25 @@ def sentences(count: int = 60) -> list[str]:
 @cache
 def tokenizer(family: str, vocab_size: int = 160):
     """A tokenizer of the family learned from `sentences`; tests must not change it."""
-    return tokenizers.train_tokenizer(sentences(), family, vocab_size)
+    return tokenizers.train_tokenizer(sentences(), family.split()[0], vocab_size)
 
 
 def config(family: str, **changes):
     """A tiny configuration that fits `tokenizer`."""
-    own = tokenizer(family)
+    own, model_type = tokenizer(family), family.split()[0]
+    names = families.FAMILIES[model_type].names
     entry = {
         "vocab_size": len(own),
         "pad_token_id": own.pad_token_id,
         "bos_token_id": own.bos_token_id,
         "eos_token_id": own.eos_token_id,
+        "cls_token_id": own.cls_token_id,
+        "sep_token_id": own.sep_token_id,
         "type_vocab_size": 2 if family == "bert" else 1,
     }
-    return AutoConfig.for_model(family, **entry | SIZES | changes)
+    sizes = SIZES | _OWN.get(family, {}) | changes
+    sizes = {names.get(name, name): value for name, value in sizes.items()}
+    return AutoConfig.for_model(model_type, **entry | sizes)
 
 
 def model(family: str, seed: int = 0, **changes):

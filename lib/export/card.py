@@ -1,6 +1,7 @@
 """The model card beside every model: its use, sizes, teacher, steps, text and scores."""
 
 from lib import facts
+from lib.model.families import FAMILIES
 
 _HEAD = """---
 language: {code}
@@ -32,7 +33,7 @@ _WITH_HEAD = {
 _WITHOUT = {
     "pipeline": "feature-extraction",
     "auto_class": "AutoModel",
-    "options": ", add_pooling_layer=False",  # else transformers draws a random pooler
+    "options": "",
     "answer": "vectors = model(**inputs).last_hidden_state",
 }
 _WORSE = (
@@ -54,6 +55,8 @@ def text(record: dict, steps: list[dict], task_records: list[dict] = ()) -> str:
     names = {"name": facts.fact("languages", code)["name"] if code else "multilingual"}
     names |= {"code": code or "multilingual", "label": steps[-1]["label"], "id": record["id"]}
     names |= _WITH_HEAD if model.get("mlm_head", True) else _WITHOUT
+    if not model.get("mlm_head", True) and FAMILIES[model["config"]["model_type"]].pooler:
+        names["options"] = ", add_pooling_layer=False"  # else transformers draws a random pooler
     names["warning"] = _WORSE if model.get("worse_than_unigram") else ""
     head = _HEAD.format_map(model | names | {"percent": 100 * model["compression_rate"]})
     chain = [(step["label"], f"`{step['id']}`", _pairs(step["settings"])) for step in steps]

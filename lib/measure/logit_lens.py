@@ -1,9 +1,10 @@
 """Logit lens: each layer's prediction at a masked position, as if it were the last layer.
 
 The residual stream keeps one form from the embeddings to the last layer, so the head can read every
-layer. In both families it reads through its own transform, so the last layer's prediction is the
-model's own. The authors' script leaves the transform out for mBERT, which gives the last layer
-a prediction that the model never makes, and masks no token.
+layer. It reads through its own transform, and before it through the norm after the last layer where
+a family has one, so the last layer's prediction is the model's own. The authors' script leaves the
+transform out for mBERT, which gives the last layer a prediction that the model never makes, and
+masks no token.
 Source: nostalgebraist (2020); paper, step 6.
 """
 
@@ -13,6 +14,7 @@ from lib.errors import StudyError
 from lib.measure import masking
 from lib.model import encoder, mlm_head
 from lib.model.device import evaluating
+from lib.model.families import family
 
 
 def layer_logits(model, batch: dict, position: torch.Tensor) -> torch.Tensor:
@@ -90,7 +92,10 @@ def curve(model, tokenizer, sentences: list[str], max_length: int = 0) -> dict:
 
 
 def _streams(model, batch: dict, position: torch.Tensor) -> torch.Tensor:
-    """Hidden states (L + 1, B, H) of every layer at one position of each row."""
+    """Hidden states (L + 1, B, H) of every layer at one position of each row, as the head reads."""
     states = encoder.all_hidden_states(model, batch)
     rows = torch.arange(len(position), device=position.device)
-    return torch.stack([state[rows, position] for state in states])
+    *below, last = [state[rows, position] for state in states]
+    if name := family(model.config).final_norm:  # the last states have passed it
+        below = map(model.base_model.get_submodule(name), below)
+    return torch.stack([*below, last])

@@ -2,7 +2,10 @@
 
 Every tensor of these models lies along a few axes: V vocabulary, P positions, H hidden size, D all
 heads' dimensions together, F intermediate size, and the layers. A cut of any kind selects entries
-of one axis; `take` applies it to every tensor that has the axis.
+of one axis; `take` applies it to every tensor that has the axis. lib.model.families says which
+axes each parameter has. Two letters stand for stacked axes, which one matrix holds: Q for the D of
+query, key and value, G for the F of activation and gate. E is the size of the embeddings: that of
+H, or one of its own, which is never cut.
 """
 
 import re
@@ -12,32 +15,25 @@ from transformers import AutoModelForMaskedLM
 from transformers.initialization import no_init_weights
 
 from lib.errors import StudyError
-from lib.model.families import family
+from lib.model import rotary
+from lib.model.families import embedding_size, family
 
-AXES = (  # parameter name -> the axis of each dimension ("." is never cut)
-    (r"word_embeddings\.weight$", "VH"),
-    (r"position_embeddings\.weight$", "PH"),
-    (r"token_type_embeddings\.weight$", ".H"),
-    (r"attention\.self\.(query|key|value)\.weight$", "DH"),
-    (r"attention\.self\.(query|key|value)\.bias$", "D"),
-    (r"attention\.output\.dense\.weight$", "HD"),
-    (r"intermediate\.dense\.weight$", "FH"),
-    (r"intermediate\.dense\.bias$", "F"),
-    (r"layer\.\d+\.output\.dense\.weight$", "HF"),
-    (r"decoder\.weight$", "VH"),
-    (r"(decoder|predictions|lm_head)\.bias$", "V"),
-    (r"(transform|lm_head)\.dense\.weight$", "HH"),
-    (r"(dense|LayerNorm|layer_norm)\.(weight|bias)$", "H"),
-)
+_STACKED = {"Q": ("D", 3), "G": ("F", 2)}
 
 
-def axes(name: str) -> str:
-    """The axis of each dimension of a parameter, such as "VH" for the embeddings."""
-    for pattern, letters in AXES:
+def axes(name: str, config) -> str:
+    """The axis of each dimension of a parameter, such as "VH"; "." is one that is never cut.
+
+    Raises StudyError for a parameter that the family's masked language models do not have.
+    """
+    for pattern, letters in family(config).axes:
         if re.search(pattern, name):
-            return letters
+            return letters.replace(
+                "E", "H" if embedding_size(config) == config.hidden_size else "."
+            )
     raise StudyError(
-        f"the parameter {name!r} is not one of a BERT- or XLM-R-type masked language model"
+        f"the parameter {name!r} is not one of a masked language model of type "
+        f"{config.model_type!r}"
     )
 
 
@@ -46,47 +42,68 @@ def take(model, layers=None, neurons=None, hidden=None, heads=None, vocabulary=N
 
     The given model is not changed. Indices are old numbers, in their new order. layers: layer
     numbers; neurons: (L, F') the kept neurons of each old layer; hidden: kept H entries;
-    heads: kept D entries; vocabulary: kept token ids.
+    heads: kept D entries, as lib.model.hidden chooses them; vocabulary: kept token ids.
+    Raises StudyError for layers that do not begin with the first one where it has to stay.
     """
     count = model.config.num_hidden_layers
-    layers = range(count) if layers is None else [int(layer) for layer in layers]
-    new_number = {old: new for new, old in enumerate(layers)}
-    config = _config(model.config, len(layers), neurons, hidden, vocabulary)
+    layers = list(range(count) if layers is None else map(int, layers))
+    check_layers(model.config, layers)
+    config = _config(model.config, layers, neurons, hidden, vocabulary)
     positions = range(model.config.max_position_embeddings)[-config.max_position_embeddings :]
-    tensors = {}
-    for name, tensor in model.state_dict().items():
-        layer = re.search(r"encoder\.layer\.(\d+)\.", name)
-        kept = {"V": vocabulary, "P": positions, "H": hidden, "D": heads}
-        if layer:
-            old = int(layer[1])
-            if old not in new_number:
-                continue
-            name = name.replace(f"layer.{old}.", f"layer.{new_number[old]}.", 1)
-            kept["F"] = None if neurons is None else neurons[old]
-        tensors[name] = _select(tensor, [kept.get(letter) for letter in axes(name)]).clone()
     with no_init_weights():  # random weights would be replaced at once, and take long to draw
         result = AutoModelForMaskedLM.from_config(config).float()
-    result.load_state_dict(tensors, strict=True)
     result.tie_weights()
+    given, path = model.state_dict(), family(config).layers
+    kept = {"V": vocabulary, "P": positions, "H": hidden, "D": heads}
+    with torch.no_grad():
+        for name, tensor in result.named_parameters():
+            letters, old = axes(name, config), name
+            if layer := re.search(rf"\b{re.escape(path)}\.(\d+)\.", name):
+                number = layers[int(layer[1])]
+                old = f"{name[: layer.start(1)]}{number}{name[layer.end(1) :]}"
+                kept["F"] = None if neurons is None else neurons[number]
+            tensor.copy_(select(given[old], letters, kept).view(tensor.shape))
+    if heads is not None:
+        rotary.keep_scale(result, model.config)
     return result.eval()
 
 
-def _select(tensor: torch.Tensor, kept: list) -> torch.Tensor:
-    """The tensor with the kept entries of each dimension; None keeps a dimension whole."""
-    for dimension, entries in enumerate(kept):
+def select(tensor: torch.Tensor, letters: str, kept: dict) -> torch.Tensor:
+    """The tensor with the kept entries of each axis; None keeps an axis whole."""
+    for dimension, letter in enumerate(letters):
+        axis, blocks = _STACKED.get(letter, (letter, 1))
+        entries = kept.get(axis)
         if entries is not None:
-            tensor = tensor.index_select(dimension, torch.as_tensor(entries, dtype=torch.long))
+            entries = torch.as_tensor(entries, dtype=torch.long)
+            length = tensor.shape[dimension] // blocks
+            entries = torch.cat([entries + block * length for block in range(blocks)])
+            tensor = tensor.index_select(dimension, entries)
     return tensor
 
 
-def _config(old, layers: int, neurons, hidden, vocabulary):
+def check_layers(config, layers: list[int]) -> None:
+    """StudyError if the layers leave out a first one that the library builds with other parts."""
+    if family(config).first_layer_stays and layers[:1] != [0]:
+        raise StudyError(
+            f"the layers {', '.join(map(str, layers))} were asked for; transformers builds the "
+            f"first layer of type {config.model_type!r} without its first norm, so another layer "
+            "would lose its norm there: keep layer 0, as first_k, stride, first_last_k and search "
+            "do"
+        )
+
+
+def _config(old, layers: list[int], neurons, hidden, vocabulary):
     """The configuration of the cut model; special tokens get their new ids."""
-    config = type(old).from_dict(old.to_dict())
-    config.num_hidden_layers = layers
+    config, names = type(old).from_dict(old.to_dict()), family(old).names
+    config.num_hidden_layers = len(layers)
+    if getattr(old, "layer_types", None):  # each layer keeps its attention, local or global
+        config.layer_types = [old.layer_types[layer] for layer in layers]
     if hidden is not None:
         config.hidden_size = len(hidden)
+        _keep_embeddings(config, old)
+        rotary.keep_frequencies(config, old)
     if neurons is not None:
-        config.intermediate_size = len(neurons[0])
+        setattr(config, names.get("intermediate_size", "intermediate_size"), len(neurons[0]))
     if vocabulary is not None:
         config.vocab_size = len(vocabulary)
         new_id = {int(token): number for number, token in enumerate(vocabulary)}
@@ -96,3 +113,16 @@ def _config(old, layers: int, neurons, hidden, vocabulary):
         if family(config).position_offset:  # the rows before the first position go with the tokens
             config.max_position_embeddings -= old.pad_token_id - config.pad_token_id
     return config
+
+
+def _keep_embeddings(config, old) -> None:
+    """Embeddings follow the hidden size where they have the same; else they keep theirs."""
+    if not family(old).own_embedding_size:
+        return
+    if old.embedding_size == old.hidden_size:
+        config.embedding_size = config.hidden_size
+    elif old.embedding_size == config.hidden_size:
+        raise StudyError(
+            f"a hidden size of {config.hidden_size} was asked for, which is the size of the "
+            "embeddings; the library would leave out the matrix between them: take another size"
+        )

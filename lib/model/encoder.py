@@ -1,4 +1,4 @@
-"""Encoders of both families as masked language models: make, load, save, run."""
+"""Encoders of all families as masked language models: make, load, save, run."""
 
 import re
 from pathlib import Path
@@ -8,12 +8,12 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from lib import files
 from lib.errors import StudyError
-from lib.model import loading
+from lib.model import loading, parts
 from lib.model.families import family, has_head
 from lib.model.sizes import max_tokens
 
 # Parts of published checkpoints for which a masked language model has no place.
-_SPARE = re.compile(r"pooler\.|seq_relationship|position_ids")
+_SPARE = re.compile(r"pooler\.|seq_relationship|position_ids|discriminator_predictions")
 
 
 def new(config, seed: int):
@@ -57,10 +57,8 @@ def load(
 @torch.no_grad()
 def without_head(model):
     """The model itself, marked as one without an MLM head; the place of the head holds zeros."""
-    tied = model.get_input_embeddings().weight
-    for parameter in model.get_submodule(family(model.config).head).parameters():
-        if parameter is not tied:
-            parameter.zero_()
+    for parameter in parts.head(model).values():
+        parameter.zero_()
     model.config.architectures = [type(model.base_model).__name__]
     return model
 
@@ -102,10 +100,9 @@ def _check_tensors(model, report: dict, source) -> None:
         kind: {name for name in map(str, report[kind]) if not _SPARE.search(name)}
         for kind in ("missing_keys", "unexpected_keys", "mismatched_keys")
     }
-    head = family(model.config).head
-    absent = {f"{head}.{name}" for name in model.get_submodule(head).state_dict()}
-    if found["missing_keys"] and absent - found["missing_keys"] <= {f"{head}.decoder.weight"}:
-        found["missing_keys"] -= absent
+    absent = set(parts.head(model))
+    if absent <= found["missing_keys"]:
+        found["missing_keys"] -= {name for name in model.state_dict() if _outside(model, name)}
         without_head(model)
     else:
         model.config.architectures = [type(model).__name__]
@@ -121,6 +118,11 @@ def _check_tensors(model, report: dict, source) -> None:
             raise StudyError(
                 f"{source}: {name} holds values that are not finite; fetch or make the model again"
             )
+
+
+def _outside(model, name: str) -> bool:
+    """Whether a tensor of this name is one of the head."""
+    return not name.startswith(f"{model.base_model_prefix}.")
 
 
 def _check_saved(tokenizer, folder: Path) -> None:

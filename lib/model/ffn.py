@@ -6,7 +6,8 @@ No training follows (paper, step 2).
 import torch
 
 from lib.errors import StudyError
-from lib.model import axes, encoder
+from lib.model import axes, encoder, parts
+from lib.model.families import size
 
 
 def importance(model, batches, loss) -> torch.Tensor:
@@ -15,18 +16,22 @@ def importance(model, batches, loss) -> torch.Tensor:
     Row i of a layer's intermediate matrix is neuron i; L is `loss(model, batch)` of a masked batch.
     This is the first-order estimate of the change of the loss when neuron i is removed. The
     absolute value is taken per batch, so the batch size is part of the measure, as in the paper.
+    In a gated network it is the row of the gate: the neuron's output is linear in it, so this row
+    alone gives the estimate, and the other row would count it twice.
     Raises StudyError if a gradient is not finite.
     """
-    dense = [layer.intermediate.dense for layer in model.base_model.encoder.layer]
-    parameters = [tensor for layer in dense for tensor in (layer.weight, layer.bias)]
-    total = torch.zeros(len(dense), dense[0].out_features, device=model.device)
+    dense = [layer.ffn_input for layer in parts.layers(model)]
+    parameters = [tensor for layer in dense for tensor in layer.parameters()]
+    neurons = size(model.config, "intermediate_size")
+    total = torch.zeros(len(dense), neurons, device=model.device)
     for batch in batches:
         on_device = {name: tensor.to(model.device) for name, tensor in batch.items()}
-        gradients = torch.autograd.grad(loss(model, on_device), parameters)
+        gradients = iter(torch.autograd.grad(loss(model, on_device), parameters))
         for number, layer in enumerate(dense):
-            by_weight, by_bias = gradients[2 * number], gradients[2 * number + 1]
-            change = (layer.weight * by_weight).sum(1) + layer.bias * by_bias
-            total[number] += change.abs().detach()
+            change = (layer.weight * next(gradients)).sum(1)
+            if layer.bias is not None:
+                change = change + layer.bias * next(gradients)
+            total[number] += change[-neurons:].abs().detach()
     if not torch.isfinite(total).all():
         raise StudyError(
             "the gradients of the MLM loss are not finite; the model is broken: make it again"
@@ -43,7 +48,7 @@ def output_change(model, batches) -> torch.Tensor:
     output matrix. Unlike a gradient, it sees neurons that are so strong that the next LayerNorm
     makes small changes of them invisible. Not in the paper.
     """
-    dense = [layer.output.dense for layer in model.base_model.encoder.layer]
+    dense = [layer.ffn_output for layer in parts.layers(model)]
     squares, count, seen = [torch.zeros(layer.in_features) for layer in dense], 0, {}
     hooks = [
         layer.register_forward_pre_hook(lambda _, given, at=at: seen.update({at: given[0]}))
@@ -78,6 +83,6 @@ def most_important(neuron_importance: torch.Tensor, intermediate_size: int) -> t
 
 
 def cut(model, kept_ids: torch.Tensor):
-    """A new model with the kept neurons (L, F') of each layer: rows of the intermediate matrix and
-    columns of the output matrix."""
+    """A new model with the kept neurons (L, F') of each layer: rows of the intermediate matrix, two
+    a neuron in a gated network, and columns of the output matrix."""
     return axes.take(model, neurons=kept_ids)

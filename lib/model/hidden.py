@@ -6,19 +6,24 @@ Source: paper, step 3. The start `shared_basis` is ours; its parts are in lib.mo
 import torch
 
 from lib.errors import StudyError
-from lib.model import axes, encoder
+from lib.model import axes, encoder, rotary
+from lib.model.families import family
 from lib.model.shared_basis import fit_norms, rotated, shared_basis
 from lib.model.sizes import check_hidden_size
+
+_ROWS = 2**14  # of a matrix that are in float64 at once
 
 
 def kept_heads(config, hidden_size: int) -> torch.Tensor:
     """Numbers (D',) of the kept rows of query, key and value.
 
-    They are the first hidden_size / A dimensions of each of the A heads.
+    They are the first hidden_size / A dimensions of each of the A heads, or where positions are
+    rotary, whole pairs of dimensions, as lib.model.rotary says.
     """
     heads = config.num_attention_heads
     old, new = config.hidden_size // heads, hidden_size // heads
-    return torch.cat([torch.arange(head * old, head * old + new) for head in range(heads)])
+    kept = rotary.kept_dimensions(old, new) if family(config).rotary else torch.arange(new)
+    return torch.cat([head * old + kept for head in range(heads)])
 
 
 def start(
@@ -37,9 +42,11 @@ def start(
       residual stream are fitted too.
     random: freshly drawn from the seed.
     Raises StudyError for an unknown start, for a size that is not a multiple of the number of
-    heads, and for shared_basis and fitted without batches.
+    heads, for shared_basis and fitted without batches, and for truncation_across_heads where
+    positions are rotary.
     """
-    check_hidden_size(model.config.num_attention_heads, model.config.hidden_size, hidden_size)
+    heads, old = model.config.num_attention_heads, model.config.hidden_size
+    check_hidden_size(heads, old, hidden_size, family(model.config).rotary)
     first, heads = torch.arange(hidden_size), kept_heads(model.config, hidden_size)
     match hidden_start:
         case "truncation":
@@ -47,9 +54,9 @@ def start(
         case "svd":
             return axes.take(_low_rank(model, hidden_size), hidden=first, heads=heads)
         case "truncation_across_heads":
-            return _scale_queries(axes.take(model, hidden=first, heads=first), model.config)
+            return _across_heads(model, first)
         case "random":
-            return encoder.new(axes.take(model, hidden=first, heads=first).config, seed)
+            return encoder.new(axes.take(model, hidden=first, heads=heads).config, seed)
         case "shared_basis" | "fitted":
             return _on_shared_basis(model, hidden_size, heads, batches, hidden_start == "fitted")
     raise StudyError(
@@ -62,14 +69,18 @@ def low_rank(matrix: torch.Tensor, rank: int) -> torch.Tensor:
     """The best approximation of a matrix of the given rank (Eckart-Young), same shape.
 
     The eigenvectors of the narrow side's Gram matrix, in float64, are the right singular vectors.
-    So a vocabulary of 250,002 rows needs no full SVD.
+    So a vocabulary of 250,002 rows needs no full SVD, and a part of them at a time is in float64.
     """
     if rank >= min(matrix.shape):
         return matrix.clone()
-    tall = matrix.double() if matrix.shape[0] >= matrix.shape[1] else matrix.double().T
-    basis = torch.linalg.eigh(tall.T @ tall).eigenvectors[:, -rank:]
-    result = tall @ basis @ basis.T
-    return (result if matrix.shape[0] >= matrix.shape[1] else result.T).to(matrix.dtype)
+    result = matrix.clone()
+    tall = result if matrix.shape[0] >= matrix.shape[1] else result.T
+    parts = tall.split(_ROWS)
+    squares = sum(part.double().T @ part.double() for part in parts)
+    basis = torch.linalg.eigh(squares).eigenvectors[:, -rank:]
+    for part in parts:
+        part.copy_(part.double() @ basis @ basis.T)
+    return result
 
 
 def _on_shared_basis(model, hidden_size: int, heads: torch.Tensor, batches, matrices: bool):
@@ -89,15 +100,19 @@ def _low_rank(model, rank: int):
     """A copy in which every matrix with a hidden axis is its best approximation of the rank."""
     copy = axes.take(model)
     for name, tensor in copy.named_parameters():
-        if tensor.dim() == 2 and "H" in axes.axes(name):
+        if tensor.dim() == 2 and "H" in axes.axes(name, model.config):
             tensor.copy_(low_rank(tensor, rank))
     return copy
 
 
-@torch.no_grad()
-def _scale_queries(cut, old_config):
-    """The cut model, whose attention scores are divided by the root of the old head size again."""
-    for name, tensor in cut.named_parameters():
-        if ".self.query." in name:
-            tensor.mul_((cut.config.hidden_size / old_config.hidden_size) ** 0.5)
+def _across_heads(model, first: torch.Tensor):
+    """The model of the first rows of query, key and value, whose attention scores are divided by
+    the root of the old head size again."""
+    if family(model.config).rotary:
+        raise StudyError(
+            f"truncation_across_heads breaks the pairs of dimensions that rotary positions turn in "
+            f"a model of type {model.config.model_type!r}; take truncation"
+        )
+    cut = axes.take(model, hidden=first, heads=first)
+    rotary.scale_queries(cut, (len(first) / model.config.hidden_size) ** 0.5)
     return cut

@@ -2,6 +2,7 @@
 
 from lib.errors import StudyError
 from lib.model import axes, encoder
+from lib.model.families import family
 
 
 def choose(count: int, kept: int, layer_choice: str) -> list[int]:
@@ -35,9 +36,11 @@ def cut(model, kept: int, layer_choice: str, seed: int = 0):
 
     With `random` the layers are freshly drawn from the seed: a baseline that shows how much the
     teacher's layers are worth.
+    Raises StudyError for a choice without a first layer that has to stay.
     """
-    result = axes.take(model, layers=choose(model.config.num_hidden_layers, kept, layer_choice))
+    count, path = model.config.num_hidden_layers, family(model.config).layers
+    result = axes.take(model, layers=choose(count, kept, layer_choice))
     if layer_choice == "random":
-        fresh = encoder.new(result.config, seed).base_model.encoder
-        result.base_model.encoder.load_state_dict(fresh.state_dict())
+        fresh = encoder.new(result.config, seed).base_model.get_submodule(path)
+        result.base_model.get_submodule(path).load_state_dict(fresh.state_dict())
     return result

@@ -10,18 +10,21 @@ from lib.model.families import family, has_head
 
 
 def transform(model, hidden: torch.Tensor) -> torch.Tensor:
-    """The head's transform of hidden states, (..., H) -> (..., H), which the readout follows."""
-    names = family(model.config)
-    head = model.get_submodule(names.head)
-    for name in names.transform:
-        hidden = nn.functional.gelu(hidden) if name == "gelu" else getattr(head, name)(hidden)
+    """The head's transform of hidden states, (..., H) -> (..., E), which the readout follows.
+
+    E is the size of the embeddings, in most models the hidden size.
+    """
+    for name in family(model.config).transform:
+        step = nn.functional.gelu if name == "gelu" else model.get_submodule(name)
+        hidden = step(hidden)
     return hidden
 
 
 def readout(model) -> tuple[torch.Tensor, torch.Tensor]:
-    """(weight (V, H), bias (V,)) of the head: logits = transform(hidden) @ weight.T + bias."""
-    decoder = model.get_submodule(family(model.config).head).decoder
-    return decoder.weight, decoder.bias
+    """(weight (V, E), bias (V,)) of the head: logits = transform(hidden) @ weight.T + bias."""
+    decoder = model.get_output_embeddings()
+    bias = decoder.bias
+    return decoder.weight, decoder.weight.new_zeros(len(decoder.weight)) if bias is None else bias
 
 
 def logits(model, hidden: torch.Tensor) -> torch.Tensor:

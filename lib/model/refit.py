@@ -6,7 +6,7 @@ Not in the paper.
 import torch
 from torch import nn
 
-from lib.model import mlm_head
+from lib.model import mlm_head, parts
 
 RIDGE = 1e-3  # of the neurons' mean square: the penalty on a change of an output matrix
 SENTENCES = 1000  # of the training text, which a study fits on
@@ -23,19 +23,19 @@ def outputs(small, whole, batches: list[dict], kept: list[int] | None = None) ->
     fitted ones below it. The change of a matrix is penalised, so where nothing was cut nothing
     changes. In float64; the memory does not grow with the text.
     """
-    of_whole = whole.base_model.encoder.layer
+    of_whole = parts.layers(whole)
     ends = [*(kept or range(len(of_whole)))[1:], len(of_whole)]
-    for layer, end in zip(small.base_model.encoder.layer, ends, strict=True):
-        norm, target = layer.output.LayerNorm, of_whole[end - 1].output.LayerNorm
+    for layer, end in zip(parts.layers(small), ends, strict=True):
+        norm, target = layer.ffn_reader, of_whole[end - 1].ffn_reader
         norm.load_state_dict(target.state_dict())
 
         def lost(batch, layer=layer, norm=norm, target=target):
             batch = {name: batch[name].to(small.device) for name in batch}
-            neurons, given = mlm_head.entering(small, batch, layer.output.dense, norm)
+            neurons, given = mlm_head.entering(small, batch, layer.ffn_output, norm)
             (wanted,) = mlm_head.entering(whole, batch, target)
             return neurons, wanted - given
 
-        correct(layer.output.dense, map(lost, batches))
+        correct(layer.ffn_output, map(lost, batches))
 
 
 @torch.no_grad()
@@ -43,15 +43,17 @@ def correct(dense: nn.Linear, pairs) -> None:
     """Change a linear map by ridge regression, so that it adds what is missing.
 
     `pairs` gives for each batch what enters the map, (N, inputs), and what its output lacks,
-    (N, outputs). The change of the matrix is penalised, that of the bias is free.
+    (N, outputs). The change of the matrix is penalised, that of the bias, if there is one, is free.
     """
-    squares, crossed = 0, 0
+    squares, crossed, inputs = 0, 0, dense.in_features
+    biases = int(dense.bias is not None)
     for given, missing in pairs:
-        given = nn.functional.pad(given.cpu().double(), (0, 1), value=1.0)  # for the bias
+        given = nn.functional.pad(given.cpu().double(), (0, biases), value=1.0)
         squares = squares + given.T @ given
         crossed = crossed + given.T @ missing.cpu().double()
-    penalty = RIDGE * squares.diagonal()[:-1].mean() * torch.ones(len(squares)).double()
-    penalty[-1] = 0
+    penalty = RIDGE * squares.diagonal()[:inputs].mean() * torch.ones(len(squares)).double()
+    penalty[inputs:] = 0
     change = torch.linalg.solve(squares + penalty.diag(), crossed)
-    dense.weight += change[:-1].T.to(dense.weight)
-    dense.bias += change[-1].to(dense.bias)
+    dense.weight += change[:inputs].T.to(dense.weight)
+    if biases:
+        dense.bias += change[-1].to(dense.bias)

@@ -7,20 +7,20 @@ it, so their scales and shifts are fitted anew. These starts are ours, not the p
 import torch
 from torch import nn
 
-from lib.model import axes, encoder, mlm_head, refit
+from lib.model import axes, encoder, mlm_head, parts, refit, rotary
 
 
 @torch.no_grad()
 def shared_basis(model, batches: list[dict]) -> torch.Tensor:
     """Orthonormal directions (H, H), as columns, by falling share of the stream's squares.
 
-    The residual stream is the output of the LayerNorms after the embeddings and after each half of
-    each layer, at the real positions of the batches.
+    The residual stream is read off the outputs of the encoder's LayerNorms, at the real positions
+    of the batches.
     """
-    body, outputs = model.base_model, []
-    norms = [module for module in body.modules() if isinstance(module, nn.LayerNorm)]
+    outputs, size = [], model.config.hidden_size
+    norms = [norm for norm in parts.norms(model) if norm.normalized_shape == (size,)]
     hooks = [norm.register_forward_hook(lambda *call: outputs.append(call[2])) for norm in norms]
-    squares = torch.zeros(model.config.hidden_size, model.config.hidden_size, dtype=torch.float64)
+    squares = torch.zeros(size, size, dtype=torch.float64)
     for batch in batches:
         encoder.hidden_states(model, batch)
         for states in outputs:
@@ -41,14 +41,14 @@ def rotated(model, basis: torch.Tensor, heads: torch.Tensor):
     result = axes.take(model, hidden=torch.arange(basis.shape[1]), heads=heads)
     old = dict(model.named_parameters())
     for name, tensor in result.named_parameters():
-        letters, value = axes.axes(name), old[name]
+        letters = axes.axes(name, model.config)
+        value = axes.select(old[name], letters, {"D": heads})
         if letters[0] == "H":
             value = basis.T @ value
         if letters[1:] == "H":
             value = value @ basis
-        if "D" in letters:
-            value = value.index_select(letters.index("D"), heads)
         tensor.copy_(value)
+    rotary.keep_scale(result, model.config)
     return result
 
 
@@ -61,14 +61,11 @@ def fit_norms(small, whole, basis: torch.Tensor, batches: list[dict], matrices=F
     the text through the fitted ones below it. With `matrices`, the matrix of the layer that writes
     into the stream before a LayerNorm is fitted first: to what enters that of `whole`.
     """
-    halves = small.base_model.encoder.modules() if matrices else ()
-    writer = {
-        half.LayerNorm: half.dense
-        for half in halves
-        if hasattr(half, "dense") and hasattr(half, "LayerNorm")
-    }
-    pairs = zip(small.modules(), whole.modules(), strict=True)
-    for norm, target in [pair for pair in pairs if isinstance(pair[0], nn.LayerNorm)]:
+    writer = {}
+    for layer in parts.layers(small) if matrices else ():
+        writer[layer.attention_reader] = layer.attention_output
+        writer[layer.ffn_reader] = layer.ffn_output
+    for norm, target in zip(parts.norms(small), parts.norms(whole), strict=True):
 
         def lacks(batch, norm=norm, target=target):
             given, entering = mlm_head.entering(small, batch, writer[norm], norm)
@@ -77,14 +74,19 @@ def fit_norms(small, whole, basis: torch.Tensor, batches: list[dict], matrices=F
 
         if norm in writer:
             refit.correct(writer[norm], map(lacks, batches))
-        x, y, xy, xx, count = *torch.zeros(4, basis.shape[1], dtype=torch.float64), 0
+        own = target.normalized_shape == (len(basis),)  # else its axis was not cut
+        turn = basis if own else torch.eye(*target.normalized_shape)
+        x, y, xy, xx, count = *torch.zeros(4, turn.shape[1], dtype=torch.float64), 0
         for batch in batches:
             (entering,) = mlm_head.entering(small, batch, norm)
             (leaving,) = mlm_head.entering(whole, batch, target)
             given = nn.functional.layer_norm(entering, norm.normalized_shape, eps=norm.eps).double()
-            wanted = (target(leaving) @ basis).double()
+            wanted = (target(leaving) @ turn).double()
             x, y, count = x + given.sum(0), y + wanted.sum(0), count + len(given)
             xy, xx = xy + (given * wanted).sum(0), xx + given.square().sum(0)
+        if norm.bias is None:
+            norm.weight.copy_(xy / xx.clamp(min=1e-9 * count))
+            continue
         spread = (xx - x.square() / count).clamp(min=1e-9 * count)
         norm.weight.copy_((xy - x * y / count) / spread)
         norm.bias.copy_(y / count - norm.weight * x / count)

@@ -1,7 +1,7 @@
 """Sizes that follow from a configuration alone. Loads no torch."""
 
 from lib.errors import StudyError
-from lib.model.families import family, has_head
+from lib.model.families import embedding_size, family, has_head, size
 
 
 def count_parameters(config) -> int:
@@ -9,12 +9,27 @@ def count_parameters(config) -> int:
 
     The embedding matrix, which is also the output matrix, counts once. No weights are needed.
     """
-    family(config)
-    h, f, v = config.hidden_size, config.intermediate_size, config.vocab_size
-    embeddings = (v + config.max_position_embeddings + config.type_vocab_size) * h + 2 * h
-    layer = 4 * (h * h + h) + (h * f + f) + (f * h + h) + 2 * 2 * h
-    head = (h * h + h) + 2 * h + v if has_head(config) else 0
-    return embeddings + config.num_hidden_layers * layer + head
+    own, v = family(config), config.vocab_size
+    h, f = size(config, "hidden_size"), size(config, "intermediate_size")
+    e, types = embedding_size(config), any(letters == ".E" for _, letters in own.axes)
+
+    def bias(name: str, length: int) -> int:
+        return length if getattr(config, name, True) else 0
+
+    def norm(length: int) -> int:
+        return length + bias("norm_bias", length)
+
+    rows = v + (config.type_vocab_size if types else 0)
+    rows += 0 if own.rotary else config.max_position_embeddings
+    embeddings = rows * e + norm(e) + (e * h + h if e != h else 0)
+    inputs = 2 * f if own.gated else f
+    layer = 4 * h * h + bias("attention_bias", 4 * h) + 2 * norm(h)
+    layer += (inputs + f) * h + bias("mlp_bias", inputs + h)
+    ends = (bool(own.final_norm) - own.first_layer_stays) * norm(h)  # a norm more, a norm less
+    head = (h * e + bias("classifier_bias", e)) + norm(e) + bias("decoder_bias", v)
+    head += 0 if getattr(config, "tie_word_embeddings", True) else v * e + v * own.second_bias
+    layers = size(config, "num_hidden_layers") * layer
+    return embeddings + layers + ends + (head if has_head(config) else 0)
 
 
 def parameters(model) -> int:
@@ -36,24 +51,29 @@ def describe(model, teacher_parameters: int | None = None) -> dict:
         "teacher_parameters": teacher_parameters,
         "compression_rate": 1 - count / teacher_parameters,
         "mlm_head": has_head(config),
-        "embedding_parameters": config.vocab_size * config.hidden_size,
-        "config": {name: getattr(config, name) for name in names},
+        "embedding_parameters": model.get_input_embeddings().weight.numel(),
+        "config": {name: size(config, name) for name in names},
     }
 
 
 def max_tokens(config) -> int:
-    """Length in tokens of the longest text that the model's position embeddings can number."""
+    """Length in tokens of the longest text that the model's positions can number."""
     offset = config.pad_token_id + 1 if family(config).position_offset else 0
     return config.max_position_embeddings - offset
 
 
-def check_hidden_size(heads: int, largest: int, wanted: int) -> None:
-    """StudyError unless `wanted` is a multiple of the number of heads and at most `largest`."""
-    if wanted % heads or not heads <= wanted <= largest:
-        below = max(heads, min(wanted, largest) // heads * heads)
-        possible = sorted({below, min(below + heads, largest)})
+def check_hidden_size(heads: int, largest: int, wanted: int, rotary: bool = False) -> None:
+    """StudyError unless `wanted` is a multiple of the number of heads and at most `largest`.
+
+    With rotary positions a head has pairs of dimensions, so it is a multiple of twice the number.
+    """
+    step = 2 * heads if rotary else heads
+    if wanted % step or not step <= wanted <= largest:
+        below = max(step, min(wanted, largest) // step * step)
+        possible = sorted({below, min(below + step, largest)})
+        pairs = " with pairs of dimensions" if rotary else ""
         raise StudyError(
-            f"a hidden size of {wanted} was asked for; {heads} heads stay, so it must be a "
-            f"multiple of {heads} up to {largest}: the nearest that work are "
+            f"a hidden size of {wanted} was asked for; {heads} heads{pairs} stay, so it must be a "
+            f"multiple of {step} up to {largest}: the nearest that work are "
             f"{' and '.join(map(str, possible))}"
         )

@@ -20,6 +20,8 @@ def with_task_head(model, kind: str, labels: tuple, seed: int, pooling: str = "f
     config = type(model.config).from_dict(model.config.to_dict())
     config.id2label = dict(enumerate(labels))
     config.label2id = {label: number for number, label in enumerate(labels)}
+    if hasattr(config, "classifier_pooling"):  # the library's own way
+        config.classifier_pooling = "mean" if pooling == "mean" else "cls"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         result = _CLASSES[kind].from_config(config).float()
@@ -28,7 +30,7 @@ def with_task_head(model, kind: str, labels: tuple, seed: int, pooling: str = "f
     )
     if unexpected or any("pooler" not in name for name in missing):
         raise StudyError(f"the encoder does not fit the task model: {missing} {unexpected}")
-    if kind == "sequence" and pooling == "mean":
+    if kind == "sequence" and pooling == "mean" and not hasattr(config, "classifier_pooling"):
         _read_mean(result)
     return result
 
@@ -40,12 +42,18 @@ def _read_mean(classifier) -> None:
     def note_mask(_, __, arguments):
         seen["mask"] = arguments["attention_mask"]
 
-    def mean(_, arguments):
-        hidden, *rest = arguments
+    def mean(hidden):
         weight = seen["mask"].unsqueeze(-1).to(hidden.dtype)
-        return (hidden * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True), *rest
+        return (hidden * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True)
 
-    classifier.base_model.register_forward_pre_hook(note_mask, with_kwargs=True)
-    # BERT's pooler reads the first token; the head of XLM-R has that part inside.
-    reader = getattr(classifier.base_model, "pooler", None) or classifier.classifier
-    reader.register_forward_pre_hook(mean)
+    def of_encoder(_, __, output):
+        output.last_hidden_state = mean(output.last_hidden_state)
+        return output
+
+    body = classifier.base_model
+    body.register_forward_pre_hook(note_mask, with_kwargs=True)
+    # BERT's pooler, inside the encoder, reads the first token; so do the heads of the others.
+    if getattr(body, "pooler", None) is not None:
+        body.pooler.register_forward_pre_hook(lambda _, given: (mean(given[0]), *given[1:]))
+    else:
+        body.register_forward_hook(of_encoder)

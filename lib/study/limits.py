@@ -5,26 +5,30 @@ from types import SimpleNamespace
 from lib.checks import shown
 from lib.errors import StudyError
 from lib.facts import fact
+from lib.model.families import family
 from lib.model.sizes import check_hidden_size, max_tokens
 from lib.study.run import Run
 
-SPECIAL = 5  # special tokens of both families
+SPECIAL = 5  # special tokens of most tokenizers
 _USUAL = {"model_type": None, "pad_token_id": 1, "max_position_embeddings": 512}
 _MOST = ("num_hidden_layers", "intermediate_size", "kept_tokens", "max_length")
 
 
 def of_configuration(has: dict, longest: float = 1e12, special: int = SPECIAL) -> dict:
-    """Setting -> the most that it can be, in a model of this configuration; and its heads.
+    """Setting -> the most that it can be, in a model of this configuration; its heads and family.
 
     `longest` is the most tokens of a text that the tokenizer allows, `special` the number of its
     special tokens. A size that the configuration leaves out is left out here too. StudyError for a
-    model that is no encoder of the BERT or XLM-R type.
+    model of a type that cannot be cut.
     """
     if not has:
         return {}
+    config = SimpleNamespace(**_USUAL | has)
     names = ("num_hidden_layers", "intermediate_size", "hidden_size", "num_attention_heads")
-    most = {name: has[name] for name in names if name in has}
-    most["max_length"] = int(min(max_tokens(SimpleNamespace(**_USUAL | has)), longest))
+    own = {family(config).names.get(name, name): name for name in names}
+    most = {own.get(name, name): size for name, size in has.items() if own.get(name, name) in names}
+    most["family"] = family(config)
+    most["max_length"] = int(min(max_tokens(config), longest))
     return most | ({"kept_tokens": has["vocab_size"] - special} if "vocab_size" in has else {})
 
 
@@ -47,8 +51,10 @@ def check(run: Run, most: dict) -> None:
                 f"{step}: {name} {asked[name]} was asked for; the teacher has {most[name]}: ask "
                 "for no more"
             )
+    _check_form(step, asked, most)
     if step == "hidden" and {"num_attention_heads", "hidden_size"} <= set(most):
-        check_hidden_size(most["num_attention_heads"], most["hidden_size"], asked["hidden_size"])
+        sizes = most["num_attention_heads"], most["hidden_size"], asked["hidden_size"]
+        check_hidden_size(*sizes, most["family"].rotary)
     if step == "finetune" and asked["method"] == "adapter":
         cuts = [each.settings["hidden_size"] for each in run.lineage() if each.step == "hidden"]
         width, factor = [most.get("hidden_size"), *cuts][-1], asked["reduction_factor"]
@@ -57,3 +63,22 @@ def check(run: Run, most: dict) -> None:
                 f"finetune: a reduction_factor of {shown(factor)} leaves no adapter at a hidden "
                 f"size of {width}; take 1 to {width}"
             )
+
+
+def _check_form(step: str, asked: dict, most: dict) -> None:
+    """StudyError if a run asks for what a model of the teacher's type cannot have."""
+    family, choice = most.get("family"), asked.get("layer_choice")
+    fewer = step == "layers" and asked["num_hidden_layers"] != most.get("num_hidden_layers")
+    late = fewer and choice in ("last_k", "stride_last")
+    if late and family and family.first_layer_stays:
+        raise StudyError(
+            f"layers: layer_choice {choice} was asked for; the teacher's first layer has to stay, "
+            "because transformers builds it with other parts: take first_k, stride, first_last_k "
+            "or search"
+        )
+    adapter = step == "finetune" and asked["method"] == "adapter"
+    if adapter and family and family.final_norm and asked["adapter_input"] == "layer_norm":
+        raise StudyError(
+            "finetune: adapter_input layer_norm was asked for; the teacher has no norm after the "
+            "sum of feed-forward part and residual: take ffn"
+        )

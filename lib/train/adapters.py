@@ -17,6 +17,8 @@ from torch import nn
 
 from lib import checks
 from lib.errors import StudyError
+from lib.model import parts
+from lib.model.families import family
 
 ADAPTER_INPUTS = ("ffn", "layer_norm")
 
@@ -39,19 +41,26 @@ class Bottleneck(nn.Module):
         return self.up(torch.relu(self.down(hidden)))
 
 
-class AdaptedOutput(nn.Module):
-    """A layer's output module with an adapter; the encoder's parameters keep their names."""
+class _Adapted:
+    """Adds an adapter's part to what the FFN of a layer gives, by hooks on the FFN.
 
-    def __init__(self, output: nn.Module, width: int, adapter_input: str):
-        super().__init__()
-        self.dense, self.dropout, self.LayerNorm = output.dense, output.dropout, output.LayerNorm
-        self.adapter = Bottleneck(output.dense.out_features, width)
-        self.adapter_input = adapter_input
+    The encoder's parameters keep their names.
+    """
 
-    def forward(self, hidden_states, input_tensor):
-        hidden = self.dropout(self.dense(hidden_states))
-        read = hidden if self.adapter_input == "ffn" else self.LayerNorm(hidden + input_tensor)
-        return self.LayerNorm(hidden + self.adapter(read) + input_tensor)
+    def __init__(self, layer: parts.Layer, adapter: Bottleneck, adapter_input: str):
+        self.adapter, self.norm, self.residual = adapter, None, None
+        if adapter_input == "layer_norm":
+            self.norm = layer.ffn_reader
+            layer.ffn_input.register_forward_pre_hook(self.remember)
+        layer.ffn_end.register_forward_hook(self.add)
+
+    def remember(self, _, given):
+        self.residual = given[0]
+
+    def add(self, _, __, hidden):
+        read = hidden if self.norm is None else self.norm(hidden + self.residual)
+        self.residual = None
+        return hidden + self.adapter(read)
 
 
 def add_adapters(
@@ -60,21 +69,27 @@ def add_adapters(
     """Return the same task model with one adapter a layer; only adapters and head are trainable.
 
     They are drawn from a fixed seed; `finetuning` draws them again from the seed of the run.
-    Raises StudyError for a reduction factor that leaves no bottleneck, an unknown adapter_input and
-    a model that has adapters already.
+    Raises StudyError for a reduction factor that leaves no bottleneck, an unknown adapter_input, a
+    model that has adapters already, and `layer_norm` where a family has no such norm.
     Source: step 5; Pfeiffer et al. (2021), figure 5, with ReLU.
     """
     width = _width(model.config.hidden_size, reduction_factor)
     checks.check_choice(adapter_input, ADAPTER_INPUTS, "adapter_input")
-    if any(isinstance(module, AdaptedOutput) for module in model.modules()):
+    if any(isinstance(module, Bottleneck) for module in model.modules()):
         raise StudyError("the model has adapters already; make the task model again first")
+    if family(model.config).final_norm and adapter_input == "layer_norm":
+        raise StudyError(
+            f"adapter_input layer_norm was asked for; a model of type {model.config.model_type!r} "
+            "has no norm after the sum of feed-forward part and residual: take ffn"
+        )
     model.base_model.requires_grad_(False)
     for part in task_head(model):
         part.requires_grad_(True)
     generator = torch.Generator().manual_seed(0)
-    for layer in model.base_model.encoder.layer:
-        layer.output = AdaptedOutput(layer.output, width, adapter_input).train(layer.training)
-        layer.output.adapter.redraw(model.config.initializer_range, generator)
+    for layer in parts.layers(model):
+        adapter = layer.module.adapter = Bottleneck(model.config.hidden_size, width)
+        adapter.redraw(model.config.initializer_range, generator)
+        _Adapted(layer, adapter, adapter_input)
     return model
 
 
@@ -99,7 +114,8 @@ def draw_linear(module: nn.Linear, deviation: float, generator: torch.Generator)
     with torch.no_grad():
         drawn = torch.empty(module.weight.shape).normal_(0, deviation, generator=generator)
         module.weight.copy_(drawn)
-        module.bias.zero_()
+        if module.bias is not None:
+            module.bias.zero_()
 
 
 def _width(hidden_size: int, reduction_factor: float) -> int:

@@ -26,7 +26,7 @@ def fit(model, masked: list[dict]):
     the tokens. One scale multiplies all logits; a quarter of the positions, which the map was not
     fitted to, decides it.
     """
-    result = axes.take(model)
+    result = _with_biases(axes.take(model))
     states, gold = _states(result, masked)
     held_out = torch.arange(len(gold)) % 4 == 3
     vectors = result.get_input_embeddings().weight
@@ -36,7 +36,8 @@ def fit(model, masked: list[dict]):
     decoder.copy_(vectors)  # nothing changes where the two are tied
     first.weight.copy_(mapping.T)
     first.bias.copy_(_SHIFT - mean @ mapping)
-    norm.bias.zero_()
+    if norm.bias is not None:
+        norm.bias.zero_()
     tokens = [hidden_states.unmasked(batch)["input_ids"] for batch in masked]
     real = [batch["attention_mask"].bool() for batch in masked]
     tokens = torch.cat([ids[where] for ids, where in zip(tokens, real, strict=True)])
@@ -44,10 +45,10 @@ def fit(model, masked: list[dict]):
     mlm_head.readout(result)[1].copy_((counts / counts.sum()).log())
     losses = {}
     for scale in _SCALES:
-        norm.weight.fill_(scale / len(mean) ** 0.5)
+        norm.weight.fill_(scale / len(norm.weight) ** 0.5)
         logits = mlm_head.logits(result, states[held_out].float())
         losses[scale] = float(nn.functional.cross_entropy(logits, gold[held_out]))
-    norm.weight.fill_(min(losses, key=losses.get) / len(mean) ** 0.5)
+    norm.weight.fill_(min(losses, key=losses.get) / len(norm.weight) ** 0.5)
     result.config.architectures = [type(result).__name__]
     return result
 
@@ -80,7 +81,17 @@ def _states(model, masked: list[dict]) -> tuple[torch.Tensor, torch.Tensor]:
 
 def _layers(model):
     """(first linear layer, normalisation) of the head."""
-    head = model.get_submodule(family(model.config).head)
-    modules = [*head.modules()]
+    paths = [path for path in family(model.config).transform if path != "gelu"]
+    modules = [each for path in paths for each in model.get_submodule(path).modules()]
     first = next(module for module in modules if isinstance(module, nn.Linear))
     return first, next(module for module in modules if isinstance(module, nn.LayerNorm))
+
+
+def _with_biases(model):
+    """The model itself, with a bias in the head's matrices where its family can leave it out."""
+    linear, output = _layers(model)[0], model.get_output_embeddings()
+    for module, setting in ((linear, "classifier_bias"), (output, "decoder_bias")):
+        if module.bias is None:
+            module.bias = nn.Parameter(torch.zeros(module.out_features))
+            setattr(model.config, setting, True)
+    return model

@@ -14,7 +14,7 @@ from lib.train.tokenizers import train_tokenizer
 
 _NEEDED = ("vocab_size", "hidden_size", "num_attention_heads")
 _SIZES = (*_NEEDED, "num_hidden_layers", "intermediate_size", "max_position_embeddings")
-_SPECIAL = ("pad", "bos", "eos")
+_SPECIAL = ("pad", "bos", "eos", "cls", "sep")
 _SAY = "a teacher's configuration"
 
 
@@ -40,11 +40,14 @@ def new_teacher(sentences: list[str], configuration: dict, seed: int):
 
     Raises StudyError for an unknown key, a missing key, and sizes that do not fit.
     """
-    _check(configuration)
-    sizes = dict(configuration)
-    model_type, vocab_size = sizes.pop("model_type"), sizes.pop("vocab_size")
+    known = _check(configuration)
+    model_type, vocab_size = configuration["model_type"], configuration["vocab_size"]
+    names = families.FAMILIES[model_type].names
+    sizes = {names.get(key, key): value for key, value in configuration.items()}
+    del sizes["model_type"], sizes["vocab_size"]
     tokenizer = train_tokenizer(sentences, model_type, vocab_size)
-    special = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in _SPECIAL}
+    special = {f"{name}_token_id" for name in _SPECIAL} & known
+    special = {name: getattr(tokenizer, name) for name in special}
     try:
         config = AutoConfig.for_model(model_type, vocab_size=len(tokenizer), **special, **sizes)
         model = encoder.new(config, seed)
@@ -77,10 +80,13 @@ def published_adaptation(entry: dict, language: str):
         raise StudyError(f"{error}; or {instead}") from error
 
 
-def _check(configuration: dict) -> None:
-    """StudyError for a mistake that the library would ignore or report badly."""
+def _check(configuration: dict) -> set[str]:
+    """The settings that a configuration of this type has; StudyError for a mistake that the library
+    would ignore or report badly.
+    """
     check_choice(configuration.get("model_type"), families.FAMILIES, f"{_SAY}: model_type")
-    known = AutoConfig.for_model(configuration["model_type"]).to_dict()
+    model_type = configuration["model_type"]
+    known = {*AutoConfig.for_model(model_type).to_dict(), *families.FAMILIES[model_type].names}
     for key in configuration:
         if key not in known:
             names = ", ".join(sorted(known))
@@ -97,3 +103,4 @@ def _check(configuration: dict) -> None:
         raise StudyError(
             f"{_SAY}: a hidden_size of {size} is no multiple of {heads} heads; change one"
         )
+    return known

@@ -7,19 +7,21 @@ from tokenizers import models as algorithms
 from transformers import BertTokenizer, XLMRobertaTokenizer
 
 from lib import checks
+from lib.model.families import FAMILIES
 
 MAX_LENGTH = 512  # tokens
 
 
 def train_tokenizer(sentences: list[str], model_type: str, vocab_size: int):
-    """A cased tokenizer of at most `vocab_size` tokens: WordPiece (bert) or Unigram (xlm-roberta).
+    """A cased tokenizer of at most `vocab_size` tokens: WordPiece or Unigram, as
+    lib.model.families says for the model type.
 
     The same sentences give the same tokens with the same ids, in every process; the trainers of the
     library leave some of it to chance. Raises StudyError for another model type.
     """
-    trainers_of = {"bert": _wordpiece, "xlm-roberta": _unigram}
-    checks.check_choice(model_type, trainers_of, "a tokenizer's model type")
-    return trainers_of[model_type](sentences, vocab_size)
+    checks.check_choice(model_type, FAMILIES, "a tokenizer's model type")
+    learn = {"wordpiece": _wordpiece, "unigram": _unigram}[FAMILIES[model_type].tokens]
+    return learn(sentences, vocab_size)
 
 
 def _wordpiece(sentences: list[str], vocab_size: int) -> BertTokenizer:

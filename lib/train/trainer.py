@@ -50,7 +50,7 @@ class StudyTrainer(Trainer):
             remove_unused_columns=False,
             logging_nan_inf_filter=False,
             disable_tqdm=True,
-            use_cache=model.config.use_cache,  # the Trainer writes it into the configuration
+            use_cache=getattr(model.config, "use_cache", None),  # which the Trainer sets
             **arguments,
         )
         args._n_gpu = min(1, args.n_gpu)

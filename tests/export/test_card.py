@@ -26,7 +26,12 @@ RECORD = {
         "parameters": 19704,
         "teacher_parameters": 40000,
         "compression_rate": 0.5074,
-        "config": {"hidden_size": 24, "num_hidden_layers": 2, "vocab_size": 160},
+        "config": {
+            "model_type": "bert",
+            "hidden_size": 24,
+            "num_hidden_layers": 2,
+            "vocab_size": 160,
+        },
     },
     "data": {"kind": "sample", "licence": "free", "reading": {"unknown_tokens": 0.01234567}},
     "scores": {"mlm_loss": 1.23456, "positions": 77},

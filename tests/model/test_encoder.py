@@ -82,14 +82,14 @@ def test_axes_name_every_dimension_of_every_parameter(family):
         "F": config.intermediate_size,
     }
     for name, tensor in model.state_dict().items():
-        letters = axes.axes(name)
+        letters = axes.axes(name, config)
         assert len(letters) == tensor.dim(), name
         assert all(
             letter == "." or lengths[letter] == size
             for letter, size in zip(letters, tensor.shape, strict=True)
         ), name
     with pytest.raises(StudyError, match=r"classifier\.weight"):
-        axes.axes("classifier.weight")
+        axes.axes("classifier.weight", config)
 
 
 def everything(config):
@@ -389,9 +389,12 @@ BROKEN = {
     ),
     "GPT-2": (
         json_file("config.json", model_type="gpt2"),
-        "'gpt2' cannot be cut; BERT- and XLM-R-type encoders can",
+        "'gpt2' cannot be cut; encoders of the types bert, xlm-roberta, ",
     ),
-    "RoBERTa": (json_file("config.json", model_type="roberta"), "'roberta' cannot be cut"),
+    "DeBERTa": (
+        json_file("config.json", model_type="deberta-v2"),
+        "'deberta-v2' cannot be cut: its attention reads relative positions .*roberta, camembert",
+    ),
     "unknown type": (json_file("config.json", model_type="cuttlefish"), "`cuttlefish`"),
     "no weights": (
         lambda folder: (folder / "model.safetensors").unlink(),

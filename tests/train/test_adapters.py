@@ -111,9 +111,11 @@ def test_encoder_is_frozen_and_head_is_not(model):
 
 @pytest.mark.parametrize("adapter_input", ["ffn", "layer_norm"])
 def test_adapted_output_by_hand(model, adapter_input):
-    output = stir(add_adapters(model, 4, adapter_input)).base_model.encoder.layer[1].output
-    wide, residual = torch.randn(2, 5, 20), torch.randn(2, 5, 12)
+    layer = stir(add_adapters(model, 4, adapter_input)).base_model.encoder.layer[1]
+    output, wide, residual = layer.output, torch.randn(2, 5, 20), torch.randn(2, 5, 12)
+    layer.intermediate(residual)  # the network reads what is added to its result
     weights = dict(output.named_parameters())
+    weights |= {f"adapter.{name}": each for name, each in layer.adapter.named_parameters()}
     hidden = linear(wide, weights["dense.weight"], weights["dense.bias"])
 
     def norm(value):

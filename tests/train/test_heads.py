@@ -15,7 +15,10 @@ from lib.model import device, encoder, families, mlm_head
 from lib.train import heads, pretraining
 
 both = pytest.mark.parametrize("family", toys.FAMILIES)
-HEAD = {"bert": ("transform.dense", "transform.LayerNorm"), "xlm-roberta": ("dense", "layer_norm")}
+HEAD = {
+    "bert": ("cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm"),
+    "xlm-roberta": ("lm_head.dense", "lm_head.layer_norm"),
+}
 
 
 @pytest.fixture(autouse=True)
@@ -30,9 +33,7 @@ def masked(family, sentences, seed=1):
 
 def head(model, part):
     """A module of the head: 0 its first linear layer, 1 its normalisation."""
-    return model.get_submodule(families.family(model.config).head).get_submodule(
-        HEAD[model.config.model_type][part]
-    )
+    return model.get_submodule(HEAD[model.config.model_type][part])
 
 
 def at_masks(model, several, output):
