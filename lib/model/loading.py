@@ -9,12 +9,14 @@ import json
 import re
 from pathlib import Path
 
+from tokenizers import Tokenizer
 from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerFast
 from transformers.models.auto.tokenization_auto import get_tokenizer_config
 from transformers.utils import cached_file, logging
 
 from lib.data import hub
 from lib.errors import StudyError
+from lib.model import merges
 from lib.model.families import family
 
 
@@ -119,30 +121,26 @@ def tokenizer(source: str | Path, where: dict):
     """The tokenizer of a model as its tokenizer.json says.
 
     Where no class is named, the library makes a WordPiece tokenizer for every model of the BERT
-    type, even of Unigram tokens. And the class of XLM-R drops most normalizers and the byte tokens.
+    type, even of Unigram tokens. And the class of XLM-R drops most normalizers and the byte tokens,
+    as that of RoBERTa drops all settings of its BPE.
     """
     result, content = read(AutoTokenizer, source, **where), _json(source, "tokenizer.json", where)
     backend = getattr(result, "backend_tokenizer", None)
-    if content and backend:
-        other = type(backend.model).__name__ != content["model"].get("type")
-        other |= content["model"].get("byte_fallback", False)
-        if other or (content.get("normalizer") and backend.normalizer is None):
-            return read(PreTrainedTokenizerFast, source, **where)
+    if content and backend and not _as_written(backend, content):
+        return read(PreTrainedTokenizerFast, source, **where)
     return result
 
 
 def check_tokenizer(tokenizer, config, source: str | Path = "the tokenizer") -> None:
     """StudyError for a tokenizer that changes letters, is incomplete, or does not fit the model."""
-    for name in ("unk_token", "pad_token", "mask_token", "cls_token", "sep_token"):
-        if getattr(tokenizer, name) is None:
-            raise StudyError(f"{source}: the tokenizer has no {name}; masked training needs one")
     if not hasattr(tokenizer, "backend_tokenizer"):
         raise StudyError(
             f"{source}: the tokenizer ({type(tokenizer).__name__}) is not one of the library "
             "`tokenizers`; choose a model with a tokenizer.json"
         )
+    _check_unknown(tokenizer, source)
     normalizer = tokenizer.backend_tokenizer.normalizer
-    if normalizer is not None and not normalizer.normalize_str("Ġġ").startswith("Ġġ"):
+    if normalizer is not None and "Ġġ" not in normalizer.normalize_str("Ġġ"):
         words = tokenizer.get_vocab().keys() - {*tokenizer.all_special_tokens}
         cased = any(word != word.lower() for word in words)
         raise StudyError(
@@ -163,6 +161,47 @@ def check_tokenizer(tokenizer, config, source: str | Path = "the tokenizer") -> 
             f"; their padding tokens have the ids {padding} and {expected}: take the model's own "
             "tokenizer"
         )
+
+
+def _check_unknown(tokenizer, source) -> None:
+    """StudyError if a special token is absent, or if text without a token would vanish.
+
+    A tokenizer that spells everything else in bytes has no unknown text and needs no unk_token.
+    """
+    backend = tokenizer.backend_tokenizer
+    spelt = merges.byte_tokens(backend)
+    spells_all = bool(spelt) and spelt <= tokenizer.get_vocab().keys()
+    for name in ("unk_token", "pad_token", "mask_token", "cls_token", "sep_token"):
+        if getattr(tokenizer, name) is None and not (name == "unk_token" and spells_all):
+            raise StudyError(f"{source}: the tokenizer has no {name}; masked training needs one")
+    if not spells_all and getattr(backend.model, "unk_token", "") is None:
+        raise StudyError(
+            f"{source}: the tokenizer drops characters that it has no token for; name an unk_token "
+            "for its model in tokenizer.json, or choose another"
+        )
+
+
+def _as_written(backend, content: dict) -> bool:
+    """Whether a tokenizer has the model and the normalizer of its tokenizer.json; of BPE, also the
+    pre-tokenizer and all settings.
+    """
+    model = content["model"]
+    if type(backend.model).__name__ != model.get("type"):
+        return False
+    if model["type"] != "BPE":
+        lost = content.get("normalizer") and backend.normalizer is None
+        return not (lost or model.get("byte_fallback", False))
+    small = {"model": model | {"vocab": {}, "merges": []}, "added_tokens": []}
+    written = Tokenizer.from_str(json.dumps(content | small | {"post_processor": None}))
+    return _settings(backend) == _settings(written)
+
+
+def _settings(backend) -> list:
+    """What decides how a BPE tokenizer cuts a text, beside its tokens and merges."""
+    steps = [step and step.__getstate__() for step in (backend.normalizer, backend.pre_tokenizer)]
+    names = ("unk_token", "fuse_unk", "byte_fallback", "ignore_merges", "dropout")
+    marks = ("continuing_subword_prefix", "end_of_word_suffix")
+    return [*steps, *(getattr(backend.model, name) or None for name in names + marks)]
 
 
 def _json(source, name: str, where: dict):
