@@ -10,7 +10,7 @@ import pandas
 import pytest
 
 from lib import facts, files
-from lib.report import frame, gallery, pages
+from lib.report import frame, gallery, tables
 
 pytestmark = pytest.mark.slow
 
@@ -83,13 +83,13 @@ def test_published_scores_of_words_are_of_all_words():
 def test_without_records_nothing_is_written_and_former_files_are_removed(tmp_path):
     (tmp_path / "toy_claims.md").write_text("old")
     contents = {"claims.md": "", "claims.svg": None}
-    assert pages.write("toy", contents, str(tmp_path)) == pages.NOTHING
+    assert tables.write("toy", contents, str(tmp_path)) == tables.NOTHING
     assert not [*tmp_path.iterdir()]
 
 
 def test_a_page_is_its_tables_and_nothing_without_rows():
     table = pandas.DataFrame({"a": ["x"], "b": ["1"]})
-    assert pages.page("toy", "claims", "Claims", {"Verdicts": table[:0]}) == ""
-    page = pages.page("toy", "claims", "Claims", {"Verdicts": table, "None": table[:0]})
+    assert tables.page("toy", "claims", "Claims", {"Verdicts": table[:0]}) == ""
+    page = tables.page("toy", "claims", "Claims", {"Verdicts": table, "None": table[:0]})
     assert page.startswith("# Claims: study toy\n\nMade by `notebooks/paper/claims.ipynb`")
     assert "## Verdicts\n\n| a   |" in page and "## None" not in page
