@@ -76,18 +76,6 @@ def test_published_scores_are_whole():
     )
 
 
-def test_published_text_agrees_with_the_facts_about_languages():
-    languages = facts.facts("languages")
-    for row in tables.published("pretraining_text").to_dict("records"):
-        entry = languages[row["language"]]
-        ours = (
-            entry["pretraining_gb"][row["teacher"]]
-            if row["stage"] == "pre-training"
-            else entry["glotcc_mb"]
-        )
-        assert ours == row["amount"]
-
-
 def test_text_seen_is_published_or_our_own(tmp_path, monkeypatch):
     """Of our own, 0 sentences mean all there are."""
     assert tables.text_seen("mbert") == {"slk": 0.611, "swh": 0.102, "mlt": 0.047}
