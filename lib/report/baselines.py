@@ -7,7 +7,7 @@ import math
 import pandas
 
 from lib import facts
-from lib.report import present
+from lib.report import compare
 from lib.report.frame import FINISHED, TEACHER, statistics
 from lib.report.words import NOT_AVAILABLE, NOT_RUN, number, spread
 
@@ -30,6 +30,7 @@ _LENGTH = {"teacher", "hidden.steps", "hidden.learning_rate"} | {
     f"{step}.distillation_target" for step in ("layers", "hidden")
 }  # what may differ for a student from scratch: its training, and steps that give it nothing
 _ABOVE = ("difference", "low", "high")
+_KEYS = ["language", "teacher", "model", "steps", "what"]
 
 
 def rows(scores: pandas.DataFrame) -> pandas.DataFrame:
@@ -43,21 +44,18 @@ def rows(scores: pandas.DataFrame) -> pandas.DataFrame:
     records = {record["id"]: record for record in scores["record"]}
     scores = scores[scores["what"].isin(facts.facts("tasks"))]
     named = [_named(row) for row in scores.to_dict("records")]
-    columns, found = ["place", "model", "steps"], []
-    named = pandas.DataFrame(named, scores.index, columns)
-    scores = scores.assign(**named, seed=scores["seed"].fillna(0))
-    models = scores.dropna(subset=["model", "teacher"])
-    for language, teacher in sorted(set(zip(models["language"], models["teacher"], strict=True))):
-        mine = scores["teacher"].isin([teacher, None]) & (scores["language"] == language)
-        for (_, kind, steps, what), cell in scores[mine].groupby([*columns, "what"]):
-            found.append(
-                {"language": language, "teacher": teacher, "model": kind, "steps": steps}
-                | {"what": what, "parameters": cell["parameters"].iloc[0]}
-                | {"seconds": _seconds(cell["record"].iloc[0], records)}
-                | (statistics(cell, cell[:0]) | _above(cell["record"]))
-            )
-    names = ["language", "teacher", "model", "steps", "what", "parameters", "seconds"]
-    return pandas.DataFrame(found, columns=[*names, *("mean", "deviation", "runs"), *_ABOVE])
+    named = pandas.DataFrame(named, scores.index, ["model", "steps"])
+    named["model"] = pandas.Categorical(named["model"], [*MODELS])
+    seconds = [_seconds(record, records) for record in scores["record"]]
+    above = pandas.DataFrame(map(_above, scores["record"]), scores.index, _ABOVE, dtype=float)
+    scores = scores.assign(**named, **above, seconds=seconds, seed=scores["seed"].fillna(0))
+    scores = scores.dropna(subset="model")
+    teachers = scores[["language", "teacher"]].dropna().drop_duplicates()
+    alone = scores[scores["teacher"].isna()].drop(columns="teacher").merge(teachers, on="language")
+    scores = pandas.concat([scores.dropna(subset="teacher"), alone]).sort_values(_KEYS)
+    more = {"parameters": "first", "seconds": "first"} | dict.fromkeys(_ABOVE, "mean")
+    numbers = statistics(scores, _KEYS, scores[:0], ["what"]).drop(columns="difference")
+    return numbers.merge(scores.groupby(_KEYS).agg(more).reset_index(), on=_KEYS)
 
 
 def table(rows: pandas.DataFrame) -> pandas.DataFrame:
@@ -90,13 +88,12 @@ def points(rows: pandas.DataFrame) -> pandas.DataFrame:
         for row in rows.to_dict("records")
     ]
     tasks = [*facts.facts("tasks")]
-    laid = rows.assign(value=names, own=True, reference=False)
-    laid = laid.assign(task=laid["what"].map(tasks.index), place=laid["model"].map([*MODELS].index))
-    return present.points(laid.sort_values(["task", "place", "steps"], kind="stable"))
+    laid = rows.assign(value=names, own=True, reference=False, task=rows["what"].map(tasks.index))
+    return compare.points(laid.sort_values(["task", "model", "steps"], kind="stable"))
 
 
-def _named(row: dict) -> tuple[int, str | None, int]:
-    """Place and key in MODELS of the scored model (None if none), and its steps."""
+def _named(row: dict) -> tuple[str | None, int]:
+    """Key in MODELS of the scored model (None if none), and its steps."""
     changed, steps, kind = row["changed"], 0, None
     if row["step"] == "baseline":
         kind = None if changed else row["record"]["settings"]["baseline"]["kind"]
@@ -110,7 +107,7 @@ def _named(row: dict) -> tuple[int, str | None, int]:
         and not (changed.keys() - _SCRATCH.keys() - _LENGTH)
     ):
         kind, steps = "scratch", changed.get("hidden.steps", 0)
-    return [*MODELS, None].index(kind), kind, steps
+    return kind, steps
 
 
 def _seconds(record: dict, records: dict) -> float:
@@ -126,11 +123,10 @@ def _seconds(record: dict, records: dict) -> float:
     return sum(sum(last) for last in seconds) if any(seconds) else math.nan
 
 
-def _above(records: pandas.Series) -> dict:
-    """Mean difference to the n-grams and mean ends of its interval, in points; nan if unknown."""
-    pairs = [record.get("paired", {}).get("ngrams") for record in records]
-    known = [(pair["difference"], *pair["interval"]) for pair in pairs if pair]
-    return (100 * pandas.DataFrame(known, columns=[*_ABOVE], dtype=float)).mean().to_dict()
+def _above(record: dict) -> list[float]:
+    """Difference to the n-grams and the ends of its interval, in points; nan if unknown."""
+    pair = record.get("paired", {}).get("ngrams")
+    return [100 * v for v in (pair["difference"], *pair["interval"])] if pair else [math.nan] * 3
 
 
 def _laid_out(rows: pandas.DataFrame, head, cell) -> pandas.DataFrame:

@@ -5,12 +5,11 @@ these, the `frame.STATISTICS`. `own` marks the study's own value. `reference` ma
 differences are to.
 """
 
-import math
-
 import pandas
 
 from lib import facts
-from lib.report.frame import STATISTICS, TEACHER, setting, statistics
+from lib.report.frame import TEACHER, setting, statistics
+from lib.report.words import NOT_AVAILABLE, NOT_RUN, REFERENCE, spread, word
 from lib.study import steps, studies
 
 MEASURES = {  # lower is better, but for the similarity
@@ -33,7 +32,7 @@ def sweep(
     them. Where a study makes this cut earlier there are none, and differences are to its own value.
     A measure of which a language has one value only is left out.
     """
-    part = with_value(scores[scores["step"].isin(at) | scores["role"].isin(at)], name, given)
+    part = _with_value(scores[scores["step"].isin(at) | scores["role"].isin(at)], name, given)
     if name == "order":  # models that went through all cuts, whatever the last one was
         cuts = part["value"].map(lambda order: order.count(">")).astype(int)
         part = part[cuts == cuts.max()].assign(step="all cuts")
@@ -47,7 +46,7 @@ def sweep(
         part = _sorted(pandas.concat([uncut, part]), name)
     alone = ["language", "teacher", "what", *([] if len(uncut) else ["step"])]
     several = part.groupby(alone)["value"].transform("nunique") > 1
-    return compare(part[several], across=len(uncut) > 0)
+    return _compare(part[several], across=len(uncut) > 0)
 
 
 def teachers(scores: pandas.DataFrame) -> pandas.DataFrame:
@@ -56,12 +55,12 @@ def teachers(scores: pandas.DataFrame) -> pandas.DataFrame:
         way[-1:] == [step] == [studies.reference(way)]
         for way, step in zip(scores["chain"], scores["step"], strict=True)
     ]
-    part = with_value(scores[pandas.Series(whole, scores.index, dtype=bool)], "teacher")
+    part = _with_value(scores[pandas.Series(whole, scores.index, dtype=bool)], "teacher")
     length = part["chain"].map(len).astype(int)
     last = length.groupby([part[key] for key in ("language", "teacher", "value")]).transform("max")
     part = part[length == last].assign(step="teacher")
     part["own"] &= part["role"] == TEACHER
-    return compare(part.assign(reference=part["value"] == "adapted"))
+    return _compare(part.assign(reference=part["value"] == "adapted"))
 
 
 def drops(scores: pandas.DataFrame) -> pandas.DataFrame:
@@ -69,13 +68,83 @@ def drops(scores: pandas.DataFrame) -> pandas.DataFrame:
     ends = scores[scores["role"].ne("") & scores["default"]]
     ends = ends[ends["what"].isin([*facts.facts("tasks"), "mlm_loss"])]
     ends = ends.assign(value="", own=True, reference=ends["role"] == TEACHER)
-    result = compare(ends, across=True)
+    result = _compare(ends, across=True)
     teachers = ends.loc[ends["reference"], "step"]
     keep = ~result["step"].isin(teachers) & result["difference"].notna()
     return result[keep].reset_index(drop=True)
 
 
-def compare(part: pandas.DataFrame, across: bool = False) -> pandas.DataFrame:
+def average(comparison: pandas.DataFrame) -> pandas.DataFrame:
+    """The comparison with the mean over its tasks as one more measure, where all were scored."""
+    measures = comparison["what"].isin(MEASURES)
+    tasks, count = comparison[~measures], comparison.loc[~measures, "what"].nunique()
+    how = {"own": "first", "reference": "first", "mean": "mean", "difference": "mean"}
+    how |= {"runs": "min", "pairs": "min", "what": "count"}
+    means = tasks.groupby(_KEYS[:-1], sort=False).agg(how).reset_index()
+    means = means[(means["what"] == count) & (count > 1)].assign(what="average")
+    return pandas.concat([tasks, means, comparison[measures]], ignore_index=True)
+
+
+def table(comparison: pandas.DataFrame, name: str, values=(), published=None) -> pandas.DataFrame:
+    """A comparison in words, one row a model and value: each measure and its difference Δ.
+
+    `name` heads the column of values; the study's own is marked *. `values` names those that could
+    have been run, and are "not run" without records. `published` has a column `value`, perhaps
+    `language`, and further columns of text that are added; without it, nothing is published.
+    """
+    published = pandas.DataFrame(columns=["value", "published"]) if published is None else published
+    match = [key for key in ("value", "language") if key in published]
+    theirs = published.set_index(match).to_dict("index")
+    measures, rows = comparison["what"].unique(), []
+    blank = dict.fromkeys(published.columns.drop(match), NOT_AVAILABLE)
+    groups = comparison.groupby(["language", "teacher", "step"], sort=False)
+    for (language, teacher, step), part in groups:
+        for value in dict.fromkeys([*part["value"], *values]):
+            here = part[part["value"] == value].set_index("what").to_dict("index")
+            own = any(cell["own"] for cell in here.values())
+            row = {"language": language, "teacher": teacher, "model": step}
+            row |= {name: word(value) + " *" * own} | blank
+            row |= theirs.get(value if match == ["value"] else (value, language), {})
+            for what in measures:
+                row |= _cell(what, here.get(what))
+            rows.append(row)
+    return pandas.DataFrame(rows)
+
+
+def points(comparison: pandas.DataFrame, lines: pandas.Series | None = None) -> pandas.DataFrame:
+    """A comparison as `compare_plots.sweep` draws it: panel, line, value, mean, deviation, own.
+
+    Without the names of `lines`, they are the languages.
+    """
+    tasks = {task: f"{entry['name']} (%)" for task, entry in facts.facts("tasks").items()}
+    panels = comparison["what"].replace(tasks | MEASURES | {"average": "average (%)"})
+    lines = _languages(comparison) if lines is None else lines
+    own = comparison["own"] | comparison["reference"]
+    result = comparison[["value", "mean", "deviation"]].assign(panel=panels, line=lines, own=own)
+    return result.reset_index(drop=True)
+
+
+def curves(scores: pandas.DataFrame, name: str, step: str, given=None) -> pandas.DataFrame:
+    """The MLM loss on dev during the trainings of a comparison: panel, line, step, seconds, loss.
+
+    A language of which one value only was run is left out.
+    """
+    rows = []
+    models = scores[(scores["what"] == "mlm_loss") & (scores["step"] == step)]
+    models = _with_value(models, name, given).sort_values("language", kind="stable")
+    for panel, model in zip(_languages(models), models.to_dict("records"), strict=True):
+        record, line = model["record"], word(model["value"])
+        seconds = record["made"]["seconds"]["history"]
+        rows += [
+            [panel, line, entry["step"], second, entry["dev_mlm_loss"]]
+            for entry, second in zip(record["history"], seconds, strict=True)
+            if "dev_mlm_loss" in entry
+        ]
+    frame = pandas.DataFrame(rows, columns=["panel", "line", "step", "seconds", "loss"])
+    return frame[frame.groupby("panel")["line"].transform("nunique") > 1].reset_index(drop=True)
+
+
+def _compare(part: pandas.DataFrame, across: bool = False) -> pandas.DataFrame:
     """A comparison of scores that have the columns `value`, `own` and `reference`.
 
     Differences are between models of one step; with `across` the reference is of another step.
@@ -83,32 +152,11 @@ def compare(part: pandas.DataFrame, across: bool = False) -> pandas.DataFrame:
     place = {what: number for number, what in enumerate((*facts.facts("tasks"), *MEASURES))}
     part = part.sort_values("what", key=lambda names: names.map(place), kind="stable")
     match = ["language", "teacher", "what", *([] if across else ["step"])]
-    references = dict(iter(part[part["reference"]].groupby(match)))
-    rows = []
-    for key, values in part.groupby(_KEYS, sort=False):
-        row = dict(zip(_KEYS, key, strict=True))
-        reference = references.get(tuple(row[column] for column in match), part[:0])
-        marks = {mark: bool(values[mark].any()) for mark in ("own", "reference")}
-        rows.append(row | marks | statistics(values, reference))
-    return pandas.DataFrame(rows, columns=[*_KEYS, "own", "reference", *STATISTICS])
+    marks = part.groupby(_KEYS, sort=False)[["own", "reference"]].any().reset_index()
+    return marks.merge(statistics(part, _KEYS, part[part["reference"]], match), on=_KEYS)
 
 
-def average(comparison: pandas.DataFrame) -> pandas.DataFrame:
-    """The comparison with the mean over its tasks as one more measure, where all were scored."""
-    tasks = comparison[~comparison["what"].isin(MEASURES)]
-    count, rows = tasks["what"].nunique(), []
-    for _, part in tasks.groupby(_KEYS[:-1], sort=False):
-        if len(part) == count > 1:
-            means = {**part[["mean", "difference"]].mean(), **part[["runs", "pairs"]].min()}
-            unknown = {"what": "average", "deviation": math.nan, "difference_deviation": math.nan}
-            rows.append(part.iloc[0].to_dict() | unknown | means)
-    if not rows:
-        return comparison
-    others = comparison[comparison["what"].isin(MEASURES)]
-    return pandas.concat([tasks, pandas.DataFrame(rows), others], ignore_index=True)
-
-
-def with_value(scores: pandas.DataFrame, name: str, given: dict | None = None) -> pandas.DataFrame:
+def _with_value(scores: pandas.DataFrame, name: str, given: dict | None = None) -> pandas.DataFrame:
     """The scores that differ at most in one setting, with its `value` and whether it is `own`.
 
     A name without a step, such as distillation_target, is that setting in all steps. All have the
@@ -134,3 +182,24 @@ def _sorted(part: pandas.DataFrame, name: str) -> pandas.DataFrame:
     numeric = pandas.api.types.is_numeric_dtype(part["value"])
     key = (lambda column: column) if numeric else (lambda column: column.map(numbers).fillna(0))
     return part.sort_values("value", key=key, kind="stable")
+
+
+def _languages(frame: pandas.DataFrame) -> pandas.Series:
+    """The names of the languages, with the teacher where there are several."""
+    names = {key: entry["name"] for key, entry in facts.facts("languages").items()}
+    languages = frame["language"].replace(names)
+    return languages + ", " + frame["teacher"] if frame["teacher"].nunique() > 1 else languages
+
+
+def _cell(what: str, cell: dict | None) -> dict[str, str]:
+    """A measure and its difference; losses have two digits, percentages one."""
+    if cell is None:
+        score = difference = NOT_RUN
+    else:
+        digits = 2 if what in MEASURES else 1
+        score = spread(cell, digits=digits)
+        difference = "no reference"
+        if pandas.notna(cell["difference"]):
+            difference = REFERENCE if cell["reference"] else spread(cell, "difference", digits)
+    heading = what.replace("_", " ")
+    return {heading: score, f"Δ {heading}": difference}

@@ -1,18 +1,14 @@
-"""Figures of comparisons: one setting against the scores, losses against steps and seconds, layers
-against probability, effects with their intervals.
-"""
+"""Figures of comparisons: one setting against the scores, losses against steps and seconds."""
 
-import math
-
-import numpy
 import pandas
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-from lib.report.style import COLOURS, legend, look, panels
+from lib.report.style import legend, look, panels
 
 _GRID = {"axis": "y", "color": "#DDDDDD", "linewidth": 0.6}
+_CLOCKS = ("steps", "seconds of training")
 
 
 def sweep(
@@ -21,7 +17,7 @@ def sweep(
     """Figure of scores by the value of one setting, one panel a `panel`, one line a `line`; None
     without points.
 
-    `points` is what `present.points` returns. Bars are one standard deviation. Filled markers are
+    `points` is what `compare.points` returns. Bars are one standard deviation. Filled markers are
     the study's own setting. Numbers stand on an axis, logarithmic with `log`, and are joined; words
     stand side by side, `joined` where they have an order. `up` names the score where the panel's
     title does not. A line whose name starts with "published" is thin and black.
@@ -34,7 +30,10 @@ def sweep(
     values = list(dict.fromkeys(points["value"]))
     numeric = all(isinstance(value, int | float) for value in values)
     width = 4.1 if numeric else max(4.1, 0.75 * len(values) + 0.5)
-    looks = {line: _look(place, line, numeric or joined) for place, line in enumerate(lines)}
+    looks = {line: look(place) for place, line in enumerate(lines)}
+    for line, style in looks.items():
+        style |= {} if numeric or joined else {"linestyle": ""}
+        style |= {"color": "#000000", "linewidth": 0.9} if line.startswith("published") else {}
     with panels(rows, columns, (width * columns, 2.7 * rows + 0.5)) as (figure, grid):
         for axes in grid.flat[len(names) :]:
             axes.set_axis_off()
@@ -68,82 +67,16 @@ def convergence(curves: pandas.DataFrame, up: str) -> Figure | None:
     size = (8.2, 2.5 * len(names) + 0.6)
     with panels(len(names), 2, size, sharey="row") as (figure, grid):
         for row, name in zip(grid, names, strict=True):
-            for axes, unit in zip(row, ("step", "seconds"), strict=True):
-                for place, line in enumerate(lines):
-                    part = curves[(curves["panel"] == name) & (curves["line"] == line)]
-                    if len(part):
-                        axes.plot(part[unit], part["loss"], label=line, **_look(place, line, True))
+            row[0].set_ylabel(up)
+            for axes, unit, across in zip(row, ("step", "seconds"), _CLOCKS, strict=True):
+                for line, part in curves[curves["panel"] == name].groupby("line", sort=False):
+                    axes.plot(part[unit], part["loss"], label=line, **look(lines.index(line)))
                 axes.set_title(name, loc="left")
-                across, label = ("steps", up) if unit == "step" else ("seconds of training", "")
-                axes.set(xlabel=across, ylabel=label)
+                axes.set_xlabel(across)
                 axes.set_xlim(left=0)
                 axes.grid(**_GRID)
         legend(figure, grid[0, 0].get_legend_handles_labels()[0])
     return figure
-
-
-def lens_grid(curves: dict[str, dict[str, list[float]]]) -> Figure | None:
-    """Figure of what each layer of each model knows, one panel a language, one row a model; None
-    without curves.
-
-    `curves` maps a panel's title to model -> shares (0..1) by layer, from the embeddings; darker is
-    more.
-    """
-    if not curves:
-        return None
-    rows = [row for models in curves.values() for row in models.values()]
-    deepest, tallest = (max(map(len, lists)) for lists in (rows, curves.values()))
-    most = max(map(max, rows))
-    size = ((0.5 * deepest + 1.5) * len(curves) + 0.6, 0.34 * tallest + 1.2)
-    with panels(1, len(curves), size) as (figure, grid):
-        for axes, (title, models) in zip(grid.flat, curves.items(), strict=True):
-            shade = numpy.full((len(models), deepest), math.nan)
-            for place, row in enumerate(models.values()):
-                shade[place, : len(row)] = row
-                for layer, value in enumerate(row):
-                    style = {"ha": "center", "va": "center", "fontsize": 8}
-                    style["color"] = "white" if value > 0.6 * most else "black"
-                    axes.text(layer, place, f"{100 * value:.0f}", **style)
-            axes.imshow(0.85 * shade, cmap="Greys", vmin=0, vmax=most, aspect="auto")
-            axes.set_yticks(range(len(models)), models)
-            axes.set(title=title, xlabel="layer (0: embeddings)")
-            axes.set(xticks=range(deepest), ylim=(tallest - 0.5, -0.5))
-            axes.tick_params(length=0)
-            axes.spines[:].set_visible(False)
-        figure.suptitle("probability of the true token (%)", fontsize=9)
-    return figure
-
-
-def forest(effects: pandas.DataFrame) -> Figure | None:
-    """Figure of effects with their 95 % intervals, one row each, filled where zero is outside; None
-    without effects.
-
-    `effects` has the columns claim, effect, low and high, in points.
-    """
-    if effects.empty:
-        return None
-    with panels(1, 1, (8.2, 0.34 * len(effects) + 1.0)) as (figure, grid):
-        axes = grid[0, 0]
-        for place, row in enumerate(effects.to_dict("records")):
-            clear = row["low"] > 0 or row["high"] < 0
-            bar = {"color": COLOURS[0], "linewidth": 1.2, "marker": "|", "markersize": 7}
-            axes.plot([row["low"], row["high"]], [place, place], **bar)
-            dot = {"color": COLOURS[0], "marker": "o", "zorder": 3}
-            fill = COLOURS[0] if clear else "white"
-            axes.plot(row["effect"], place, markerfacecolor=fill, **dot)
-        axes.axvline(0, color="black", linewidth=0.8)
-        axes.set_yticks(range(len(effects)), effects["claim"])
-        axes.invert_yaxis()
-        axes.margins(y=0.6 / len(effects))
-        axes.tick_params(axis="y", length=0)
-        axes.set_xlabel("effect in points; the claim holds right of zero")
-    return figure
-
-
-def _look(place: int, line: str, joined: bool) -> dict:
-    """The look of the series at this place; what was published is black and thin."""
-    paper = {"color": "#000000", "linewidth": 0.9} if line.startswith("published") else {}
-    return look(place) | ({} if joined else {"linestyle": ""}) | paper
 
 
 def _series(axes, part: pandas.DataFrame, style: dict) -> None:

@@ -10,7 +10,7 @@ seed of a distillation is in no interval.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas
 
@@ -51,31 +51,28 @@ class Effect:
 
 
 def cells(scores: pandas.DataFrame) -> dict:
-    """(language, teacher) -> model -> task -> mean score, its variances, runs and sizes.
+    """(language, teacher) -> task -> model -> mean score, its variances, runs and sizes.
 
     A model with a role stands below its role too.
     """
     scores = scores[scores["what"].isin(facts.facts("tasks"))].dropna(subset="teacher")
     scores = scores.assign(settings=[tuple(sorted(c.items())) for c in scores["changed"]])
-    keys = ["what", "language", "teacher", "step", "settings"]
+    keys = ["language", "teacher", "step", "settings"]
     result: dict = {}
     for task, of_task in scores.groupby("what"):
-        groups = of_task.groupby(keys[1:])["score"]
-        free = (groups.count() - 1).sum()
-        spread = groups.apply(lambda values: ((values - values.mean()) ** 2).sum()).sum()
-        for (language, teacher, step, settings), part in of_task.groupby(keys[1:]):
+        groups = of_task.groupby(keys)
+        free = groups["score"].count() - 1
+        pooled = (groups["score"].var() * free).sum() / max(free.sum(), 1)
+        for (*of, step, settings), part in groups:
             cell = {
                 "mean": part["score"].mean(),
-                "seeds": spread / free / len(part) if free else 0.0,
+                "seeds": pooled / len(part),
                 "test": _variance(zip(part["low"], part["high"], strict=True)),
                 "records": list(part["record"]),
                 "runs": len(part),
-                "vocab_size": part["vocab_size"].iloc[0],
-                "hidden_size": part["hidden_size"].iloc[0],
-            }
-            models = result.setdefault((language, teacher), {})
-            for name in filter(None, (step, part["role"].iloc[0])):
-                models.setdefault((name, settings), {})[task] = cell
+            } | {size: part[size].iloc[0] for size in ("vocab_size", "hidden_size")}
+            models = result.setdefault(tuple(of), {}).setdefault(task, {})
+            models |= {(name, settings): cell for name in {step, part["role"].iloc[0]} - {""}}
     return result
 
 
@@ -88,31 +85,32 @@ def learned(cells: dict, scores: pandas.DataFrame) -> dict:
         for row in scores[scores["default"] & (scores["step"] == "baseline")].to_dict("records")
         if row["record"]["settings"]["baseline"]["kind"] == "majority"
     }
-    result = {}
-    for (language, teacher), models in cells.items():
-        failed = {
-            task
-            for task, cell in models.get(TAUGHT_BY, {}).items()
-            if cell["mean"] - 1.96 * math.sqrt(cell["seeds"] + cell["test"])
-            <= majority.get((language, task), -math.inf)
+
+    def beaten(language, task, models):
+        guess, cell = majority.get((language, task)), models.get(TAUGHT_BY)
+        known = guess is not None and cell is not None
+        return not known or cell["mean"] - 1.96 * math.sqrt(cell["seeds"] + cell["test"]) > guess
+
+    return {
+        (language, teacher): {
+            task: models for task, models in tasks.items() if beaten(language, task, models)
         }
-        result[language, teacher] = {
-            model: {task: cell for task, cell in tasks.items() if task not in failed}
-            for model, tasks in models.items()
-        }
-    return result
+        for (language, teacher), tasks in cells.items()
+    }
 
 
-def gap(models: dict, left: tuple, right: tuple, task: str = "") -> Effect | None:
+def gap(tasks: dict, left: tuple, right: tuple, task: str = "") -> Effect | None:
     """Mean over the tasks that both models have (or of one) of the left score minus the right."""
-    here, there = models.get(left, {}), models.get(right, {})
-    pairs = [(here[t], there[t]) for t in sorted(here.keys() & there.keys()) if task in ("", t)]
-    if not pairs:
-        return None
-    variances = [one["seeds"] + other["seeds"] + _between(one, other) for one, other in pairs]
-    value = sum(one["mean"] - other["mean"] for one, other in pairs) / len(pairs)
-    runs = [cell["runs"] for pair in pairs for cell in pair]
-    return Effect(value, sum(variances) / len(pairs) ** 2, "", 1, sum(runs), min(runs))
+    effects = []
+    for name, models in tasks.items():
+        if task in ("", name) and left in models and right in models:
+            one, other = models[left], models[right]
+            variance = one["seeds"] + other["seeds"] + _between(one, other)
+            runs = one["runs"], other["runs"]
+            value = one["mean"] - other["mean"]
+            effects.append(Effect(value, variance, "", 1, sum(runs), min(runs)))
+    mean = average(effects, "")
+    return mean and replace(mean, groups=1)
 
 
 def average(effects: list, measured: str, sign: int = 1, offset: float = 0.0) -> Effect | None:

@@ -1,7 +1,6 @@
 """The one way from records to a data frame, and statistics over the seeds of its scores."""
 
-import math
-from statistics import fmean, stdev
+from itertools import product
 
 import pandas
 
@@ -88,22 +87,22 @@ def setting(row: dict, name: str):
     return next((of_step[key or step] for of_step in of_steps if (key or step) in of_step), None)
 
 
-def statistics(scores: pandas.DataFrame, reference: pandas.DataFrame) -> dict:
-    """Mean and standard deviation of scores over seeds, and their difference to the reference.
+def statistics(
+    scores: pandas.DataFrame, keys: list[str], reference: pandas.DataFrame, match: list[str]
+) -> pandas.DataFrame:
+    """One row a group of `keys`, in the order of the scores: the STATISTICS over its seeds.
 
-    `difference` is the mean over the `pairs` of seeds that both have. Without such a seed it is the
-    difference of the means, and `pairs` is 0. What cannot be computed is nan.
+    `mean` and `deviation` are those of the `runs` seeds. `difference` is to the scores of
+    `reference` that are equal in the columns `match`: the mean over the `pairs` of seeds that both
+    have. Without such a seed it is the difference of the means, and `pairs` is 0. What cannot be
+    computed is nan.
     """
-    own, other = (part.groupby("seed")["score"].mean().dropna() for part in (scores, reference))
-    mean, deviation, runs = _spread(own)
-    difference, difference_deviation, pairs = _spread((own - other).dropna())
-    if not pairs:
-        difference = mean - _spread(other)[0]
-    values = (mean, deviation, runs, difference, difference_deviation, pairs)
-    return dict(zip(STATISTICS, values, strict=True))
-
-
-def _spread(values: pandas.Series) -> tuple[float, float, int]:
-    """Mean, sample standard deviation (nan for a single value) and number of the values."""
-    deviation = stdev(values) if len(values) > 1 else math.nan
-    return fmean(values) if len(values) else math.nan, deviation, len(values)
+    own = scores.groupby([*keys, "seed"], sort=False)["score"].mean().dropna().reset_index()
+    other = reference.groupby([*match, "seed"])["score"].mean().rename("other").reset_index()
+    pairs = own.merge(other, how="left", on=[*match, "seed"])
+    pairs["gap"] = pairs["score"] - pairs["other"]
+    columns = zip(STATISTICS, product(("score", "gap"), ("mean", "std", "count")), strict=True)
+    result = pairs.groupby(keys, sort=False).agg(**dict(columns)).reset_index()
+    means = other.groupby(match)["other"].mean().reset_index()
+    unpaired = result["mean"] - result[match].merge(means, how="left", on=match)["other"]
+    return result.assign(difference=result["difference"].fillna(unpaired))

@@ -4,12 +4,14 @@ shows all files.
 
 import json
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from lib import files
 from lib.report import frame
 from lib.study.make import warm_kernel
 
+NOTEBOOKS = files.ROOT / "notebooks" / "paper"
 MAKERS = {  # notebook: endings of its files; it needs a record of this step, or with this change
     "claims": ("claims.md claims.svg", ""),
     "main_table": ("main_table.md", ""),
@@ -43,60 +45,47 @@ def make(study: str, records: str = "", figures: str = "") -> list[str]:
     parameters = {"study": study, "records": records, "figures_folder": figures}
     folder = files.ROOT / figures if figures else files.FIGURES
     found = frame.records(study, records)
-    there = {name for record in found for name in (record["step"], *record["changed"])}
-    wanted = [name for name, (_, needs) in MAKERS.items() if not needs or there & {*needs.split()}]
-    for name in MAKERS.keys() - set(wanted):
-        for ending in MAKERS[name][0].split():
-            (folder / f"{study}_{ending}").unlink(missing_ok=True)
+    there, made = {name for record in found for name in (record["step"], *record["changed"])}, []
     with warm_kernel() as execute, tempfile.TemporaryDirectory() as temporary:
         copies = folder if records and figures else Path(temporary)
-        for name in wanted:
-            execute(_notebook(name), copies / f"{name}.ipynb", parameters)
-    return wanted
-
-
-def maker(file: Path) -> tuple[str, str] | None:
-    """(notebook, study) of a file of figures/; None if no notebook makes it."""
-    study, _, ending = file.name.partition("_")
-    for name, (endings, _) in MAKERS.items():
-        if ending in endings.split():
-            return name, study
-    return None
+        for name, (endings, needs) in MAKERS.items():
+            if not needs or there & {*needs.split()}:
+                execute(NOTEBOOKS / f"{name}.ipynb", copies / f"{name}.ipynb", parameters)
+                made.append(name)
+            else:
+                for ending in endings.split():
+                    (folder / f"{study}_{ending}").unlink(missing_ok=True)
+    return made
 
 
 def readme() -> str:
     """The text of figures/README.md: the makers with their files, and every committed figure."""
-    made: dict[tuple, list] = {}
-    for file in sorted(files.FIGURES.iterdir()):
-        made.setdefault(maker(file), []).append(file.name)
+    made = {name: endings.split() for name, (endings, _) in MAKERS.items()}
+    of_any = {name: [f"<study>_{ending}" for ending in endings] for name, endings in made.items()}
     text = _HEAD
-    for name in [*MAKERS, "benchmark"]:
-        endings = [f"<study>_{ending}" for ending in MAKERS.get(name, ("",))[0].split()]
-        names = " ".join(f"`{file}`" for file in endings or BENCHMARK)
-        text += f"| [{name}](../notebooks/paper/{name}.ipynb) | {_title(name)} | {names} |\n"
+    for name, names in (of_any | {"benchmark": BENCHMARK}).items():
+        shown = " ".join(f"`{file}`" for file in names)
+        text += f"| [{name}](../notebooks/paper/{name}.ipynb) | {_title(name)} | {shown} |\n"
     text += _TAIL
-    for study in sorted({key[1] for key in made if key}):
+    for study in sorted(file.stem for file in files.RESULTS.glob("*.jsonl")):
         text += f"\n## {study}\n"
-        for name in MAKERS:
-            if (name, study) in made:
-                text += f"\n### {_title(name)}\n" + _shown(made[name, study], f"{name}, {study}")
-    drawn = [name for name in BENCHMARK if (files.FIGURES / name).exists()]
-    return text + f"\n## benchmark\n{_shown(drawn, 'how the cost grows')}" if drawn else text
-
-
-def _notebook(name: str) -> Path:
-    return files.ROOT / "notebooks" / "paper" / f"{name}.ipynb"
+        for name, endings in made.items():
+            shown = _shown([f"{study}_{ending}" for ending in endings], f"{name}, {study}")
+            text += f"\n### {_title(name)}\n{shown}" if shown else ""
+    shown = _shown(BENCHMARK, "how the cost grows")
+    return text + (f"\n## benchmark\n{shown}" if shown else "")
 
 
 def _title(name: str) -> str:
-    cells = json.loads(_notebook(name).read_text(encoding="utf-8"))["cells"]
+    cells = json.loads((NOTEBOOKS / f"{name}.ipynb").read_text(encoding="utf-8"))["cells"]
     return cells[0]["source"][0].strip("# \n")
 
 
-def _shown(names: list[str], title: str) -> str:
-    """A link to each page of tables, then each figure."""
-    tables = "".join(f"\n[Table]({name})\n" for name in names if name.endswith(".md"))
-    return tables + "".join(f"\n![{title}]({name})\n" for name in names if name.endswith(".svg"))
+def _shown(names: Iterable[str], title: str) -> str:
+    """A link to each page of tables that is there, then each figure."""
+    there = sorted(name for name in names if (files.FIGURES / name).exists())
+    tables = "".join(f"\n[Table]({name})\n" for name in there if name.endswith(".md"))
+    return tables + "".join(f"\n![{title}]({name})\n" for name in there if name.endswith(".svg"))
 
 
 _HEAD = """# Figures and tables

@@ -4,13 +4,11 @@ A model that was made or trained on a task with other settings than the study's 
 row's name ends with these settings.
 """
 
-import math
-
 import pandas
 
 from lib import facts
 from lib.report import tables
-from lib.report.frame import FINISHED, STATISTICS, TEACHER, statistics
+from lib.report.frame import FINISHED, TEACHER, statistics
 from lib.report.words import NOT_AVAILABLE, NOT_RUN, REFERENCE, number, spread, word
 from lib.study import steps
 from lib.study.publish import SIZES
@@ -21,7 +19,6 @@ MEASURED = {"mlm_loss": "MLM loss", "similarity": "similarity"}  # of models, on
 _MODEL = ["language", "teacher", "step", "hidden_size", "vocab_size", "variant", "tuning"]
 _NUMBERS = ["model", "role", "parameters", "compression_rate", *MEASURED, "published"]
 _NUMBERS += ["published_rate"]
-_TEXTS = ("variant", "tuning", "role")
 _IN_NAME = {"{hidden_size": "hidden.hidden_size", "{vocab_size": "vocabulary.kept_tokens"}
 
 
@@ -32,19 +29,16 @@ def cells(scores: pandas.DataFrame) -> pandas.DataFrame:
     published size has rows for each language and teacher, without runs where there are none.
     `variant` and `tuning` name the changed settings of the model and of the task's training.
     """
-    scores, rows = _described(scores), []
-    order = _order(scores)
-    for (language, teacher), part in scores.groupby(["language", "teacher"]):
-        own = dict(iter(part.dropna(subset="score").groupby([*_MODEL, "what"])))
-        taught_by = part[(part["role"] == TEACHER) & (part["variant"] == "")]
-        references = dict(iter(taught_by.groupby(["tuning", "what"])))
-        for model in _models(part, language, teacher, order):
-            for task, entry in facts.facts("tasks").items():
-                key = (*(model[name] for name in _MODEL), task)
-                reference = references.get((model["tuning"], task), part[:0])
-                numbers = statistics(own.get(key, part[:0]), reference)
-                rows.append(model | {"task": task, "metric": entry["metric"]} | numbers)
-    return pandas.DataFrame(rows, columns=[*_MODEL, *_NUMBERS, "task", "metric", *STATISTICS])
+    order, scores = _order(scores), _described(scores)
+    models = _models(scores, order)
+    tasks = facts.facts("tasks")
+    metrics = {"task": [*tasks], "metric": [entry["metric"] for entry in tasks.values()]}
+    scores = scores.rename(columns={"what": "task"})
+    keys, match = [*_MODEL, "task"], ["language", "teacher", "tuning", "task"]
+    taught_by = scores[(scores["role"] == TEACHER) & (scores["variant"] == "")]
+    numbers = statistics(scores.dropna(subset="score"), keys, taught_by, match)
+    rows = models.merge(pandas.DataFrame(metrics), how="cross").merge(numbers, "left", keys)
+    return rows.fillna({"runs": 0, "pairs": 0}).astype({"runs": int, "pairs": int})
 
 
 def main_table(cells: pandas.DataFrame) -> pandas.DataFrame:
@@ -75,17 +69,16 @@ def main_table(cells: pandas.DataFrame) -> pandas.DataFrame:
 
 def baselines(scores: pandas.DataFrame) -> pandas.DataFrame:
     """The scores without an encoder in words, one row a language and kind of baseline."""
-    rows: dict[tuple, dict] = {}
-    for row in scores[scores["step"] == "baseline"].to_dict("records"):
-        kind = row["record"]["settings"]["baseline"]["kind"]
-        changed = "".join(f"; {name[9:]} {word(value)}" for name, value in row["changed"].items())
-        rows.setdefault((row["language"], kind + changed), {})[row["what"]] = number(row["score"])
-    tasks = [task for task in facts.facts("tasks") if any(task in row for row in rows.values())]
-    table = [
-        {"language": language, "baseline": kind} | {task: row.get(task, NOT_RUN) for task in tasks}
-        for (language, kind), row in sorted(rows.items())
+    scores = scores[scores["step"] == "baseline"]
+    names = [record["settings"]["baseline"]["kind"] for record in scores["record"]]
+    changes = [
+        [name, *(f"{key[9:]} {word(value)}" for key, value in changed.items())]
+        for name, changed in zip(names, scores["changed"], strict=True)
     ]
-    return pandas.DataFrame(table)
+    scores = scores.assign(baseline=["; ".join(words) for words in changes])
+    first = scores.groupby(["language", "baseline", "what"])["score"].last().map(number)
+    table = first.unstack("what", fill_value=NOT_RUN)
+    return table.reindex(columns=[t for t in facts.facts("tasks") if t in table]).reset_index()
 
 
 def page(study: str, cells: pandas.DataFrame, baselines: pandas.DataFrame) -> str:
@@ -110,14 +103,16 @@ def _described(scores: pandas.DataFrame) -> pandas.DataFrame:
     tasks = facts.facts("tasks")
     wanted = scores["step"].isin(steps.names("teacher", "cut"))
     scores = scores[wanted & scores["what"].isin([*tasks, *MEASURED])]
-    models = [record["model"] for record in scores["record"]]
-    worse = [bool(model.get("worse_than_unigram")) for model in models]
-    parts = zip(scores["changed"], scores["step"], worse, strict=True)
+    worse = [bool(record["model"].get("worse_than_unigram")) for record in scores["record"]]
+    settings = list(zip(scores["changed"], scores["step"], worse, strict=True))
+    texts = {
+        "variant": ["; ".join(_words(c, step, False) + [WORSE] * low) for c, step, low in settings],
+        "tuning": ["; ".join(_words(changed, "", True)) for changed in scores["changed"]],
+    }
     return scores.assign(
         **{name: scores["score"].where(scores["what"] == name) for name in MEASURED},
-        whole=[model["teacher_parameters"] for model in models],
-        variant=["; ".join(_words(c, step, False) + [WORSE] * low) for c, step, low in parts],
-        tuning=["; ".join(_words(changed, "", True)) for changed in scores["changed"]],
+        **pandas.DataFrame(texts, scores.index, dtype=object),
+        whole=[record["model"]["teacher_parameters"] for record in scores["record"]],
         score=scores["score"].mask(pandas.Series(worse, scores.index, dtype=bool)),
     )
 
@@ -129,30 +124,33 @@ def _words(changed: dict, step: str, of_task: bool) -> list[str]:
     return [f"{name} {word(changed[name])}" for name in sorted(set(names) - shown)]
 
 
-def _models(part: pandas.DataFrame, language: str, teacher: str, order: list) -> list[dict]:
-    """The models of a language and teacher, run or not, by the `order` of their steps."""
-    paper = tables.published("parameters")
-    paper = paper[paper["teacher"] == teacher].to_dict("records")
-    models = part.groupby(_MODEL).first().reset_index().to_dict("records")
-    blank = dict.fromkeys([*SIZES, *_NUMBERS], math.nan) | dict.fromkeys(_TEXTS, "")
-    blank |= {"language": language, "teacher": teacher}
-    run = {(model["step"], model["hidden_size"]) for model in models}
-    sizes = ({name: row[name] for name in ("step", *SIZES)} for row in paper)
-    models += [blank | row for row in sizes if (row["step"], row["hidden_size"]) not in run]
-    missing = [step for step in order if step not in {model["step"] for model in models}]
-    models += [blank | {"step": step} for step in missing]
-    for model in models:
-        if steps.step(model["step"]).kind == "teacher" and pandas.isna(model["parameters"]):
-            model |= {"parameters": part["whole"].max(), "compression_rate": 0.0}
-        model |= _published_size(model, paper) | {"model": _name(model)}
-
-    every = steps.names("teacher", "cut")
-
-    def place(model):
-        sizes = [-model[size] if model[size] > 0 else 0 for size in ("hidden_size", "vocab_size")]
-        return [[*order, *every].index(model["step"]), *sizes, model["variant"], model["tuning"]]
-
-    return sorted(models, key=place)
+def _models(scores: pandas.DataFrame, order: list) -> pandas.DataFrame:
+    """One row a model, run or not, by the `order` of their steps and by size."""
+    paper = tables.published("parameters").rename(columns={"parameters": "published"})
+    pairs = scores.groupby(["language", "teacher"], as_index=False)["whole"].max()
+    rows = scores.groupby(_MODEL, as_index=False).first()
+    sizes = pairs.merge(paper[["teacher", "step", *SIZES]])
+    steps_of_study = pairs.merge(pandas.DataFrame({"step": order}), how="cross")
+    for added, names in ((sizes, ["step", "hidden_size"]), (steps_of_study, ["step"])):
+        there = rows.set_index(["language", "teacher", *names]).index
+        missing = ~added.set_index(["language", "teacher", *names]).index.isin(there)
+        rows = pandas.concat([rows, added[missing]], ignore_index=True)
+    rows = rows.fillna(dict.fromkeys(("variant", "tuning", "role"), ""))
+    rows = rows.merge(paper[["teacher", "step", *SIZES, "published"]], how="left")
+    whole = rows["teacher"].map(
+        paper[paper["step"] == "pretrain"].set_index("teacher")["published"]
+    )
+    teacher = rows["step"].isin(steps.names("teacher"))
+    unknown = teacher & rows["parameters"].isna()
+    rows.loc[unknown, "parameters"], rows.loc[unknown, "compression_rate"] = rows["whole"], 0.0
+    rows["published"] = rows["published"].fillna(whole.where(teacher))
+    rows["published_rate"] = 1 - rows["published"] / whole
+    rows["model"] = [_name(model) for model in rows.to_dict("records")]
+    place = rows["step"].map([*order, *steps.names("teacher", "cut")].index)
+    smaller = {f"less {size}": -rows[size] for size in ("hidden_size", "vocab_size")}
+    by = ["language", "teacher", "place", *smaller, "variant", "tuning"]
+    rows = rows.assign(place=place, **smaller).sort_values(by, kind="stable", ignore_index=True)
+    return rows[[*_MODEL, *_NUMBERS]]
 
 
 def _order(scores: pandas.DataFrame) -> list[str]:
@@ -160,15 +158,6 @@ def _order(scores: pandas.DataFrame) -> list[str]:
     own = scores[scores["default"] & (scores["role"] == FINISHED)]
     done = [*steps.names("teacher")] if own.empty else own["chain"].iloc[0]
     return [*done, *(step for step in steps.names("cut") if step not in done)]
-
-
-def _published_size(model: dict, paper: list[dict]) -> dict:
-    """Published parameters and compression rate of these sizes; nan where the paper has none."""
-    counts = {(row["step"], *(row[size] for size in SIZES)): row["parameters"] for row in paper}
-    whole = next((row["parameters"] for row in paper if row["step"] == "pretrain"), math.nan)
-    other = whole if steps.step(model["step"]).kind == "teacher" else math.nan
-    count = counts.get((model["step"], *(model[size] for size in SIZES)), other)
-    return {"published": count, "published_rate": 1 - count / whole}
 
 
 def _name(model: dict) -> str:

@@ -1,11 +1,12 @@
-"""Figures of one run: its training, its cut, and what its layers predict."""
+"""Figures of one run: its training, and what its layers predict."""
 
 import numpy
+import pandas
 from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, get_font
 from matplotlib.patches import Rectangle
 
-from lib.report.style import COLOURS, look, panels, single
+from lib.report.style import COLOURS, look, panels
 
 _TERMS = {
     "mlm_loss": "MLM loss, training (nats)",
@@ -13,59 +14,34 @@ _TERMS = {
     "loss": "MLM loss, training (nats)",
     "dev_mlm_loss": "MLM loss, dev (nats)",
     "dev_gap": "gap to the teacher, dev",
+    "dev_score": "score, dev (0 to 1)",
 }
 
 
 def learning_curve(history: list[dict]) -> Figure:
-    """Figure of a training: its loss and its terms against steps, and the measure on dev.
+    """Figure of a training: its loss and its terms against steps, or by epoch, and the measure on
+    dev.
 
-    `history` holds entries with `step`, and `loss`, further terms, or `dev_mlm_loss` or `dev_gap`.
+    `history` holds entries with `step` or `epoch`, and any of `loss`, its terms, `dev_mlm_loss`,
+    `dev_gap` and `dev_score`.
     """
-    terms = [term for term in _TERMS if any(term in entry for entry in history)]
+    table = pandas.DataFrame(history)
+    terms = [term for term in _TERMS if term in table]
     if {"mlm_loss", "distillation_loss"} & {*terms}:
         terms.remove("loss")
-    with single("steps", "loss") as (figure, axes):
+    clock, up = ("epoch", "score") if "epoch" in table else ("step", "loss")
+    with panels(1, 1, (6, 2.8)) as (figure, [[axes]]):
+        axes.set(xlabel=f"{clock}s", ylabel=up)
         for place, term in enumerate(terms):
-            points = [(entry["step"], entry[term]) for entry in history if term in entry]
+            points = table.dropna(subset=term)
             style = look(place) | {"marker": "o" if term.startswith("dev_") else ""}
             del style["markersize"]
-            axes.plot(*zip(*points, strict=True), label=_TERMS[term], **style)
+            axes.plot(points[clock], points[term], label=_TERMS[term], **style)
         if terms:
             axes.legend(frameon=False)
         else:
             middle = {"ha": "center", "va": "center", "transform": axes.transAxes}
             axes.text(0.5, 0.5, "taken as it is: no training", **middle)
-    return figure
-
-
-def score_curve(history: list[dict], metric: str) -> Figure:
-    """Figure of a task's training: score on dev (percent) by epoch; the best epoch is filled."""
-    epochs = [entry["epoch"] for entry in history]
-    scores = [100 * entry["dev_score"] for entry in history]
-    best = scores.index(max(scores))
-    dots = {"color": COLOURS[0], "marker": "o"}
-    with single("epochs", f"{metric} on dev (%)") as (figure, axes):
-        axes.plot(epochs, scores, linewidth=1.4, markerfacecolor="white", **dots)
-        kept = f"kept: epoch {epochs[best]}"
-        axes.plot(epochs[best], scores[best], linestyle="", label=kept, **dots)
-        axes.legend(frameon=False)
-    return figure
-
-
-def importance_curve(neuron_importance, kept: int) -> Figure:
-    """Figure of neuron importance (L, F), each layer sorted and in shares of its largest.
-
-    A vertical line stands at the number of neurons that are kept.
-    """
-    names = ("neurons of a layer, most important first", "importance (share of the largest)")
-    with single(*names) as (figure, axes):
-        for layer, row in enumerate(numpy.asarray(neuron_importance)):
-            row = numpy.sort(row)[::-1]
-            style = look(layer) | {"linewidth": 1.2, "marker": "", "label": f"layer {layer}"}
-            axes.plot(numpy.arange(1, len(row) + 1), row / row[0], **style)
-        axes.axvline(kept, color="black", linewidth=0.8)
-        axes.set_yscale("log")
-        axes.legend(frameon=False, ncols=2, loc="lower left")
     return figure
 
 
@@ -77,8 +53,8 @@ def lens_curve(curves: dict[str, list[float]]) -> Figure | None:
     """
     if not curves:
         return None
-    names = ("layer (0: embeddings)", "probability of the true token (%)")
-    with single(*names) as (figure, axes):
+    with panels(1, 1, (6, 2.8)) as (figure, [[axes]]):
+        axes.set(xlabel="layer (0: embeddings)", ylabel="probability of the true token (%)")
         for place, (name, shares) in enumerate(curves.items()):
             values = [100 * share for share in shares]
             axes.plot(range(len(values)), values, label=name, **look(place))
@@ -88,32 +64,23 @@ def lens_curve(curves: dict[str, list[float]]) -> Figure | None:
     return figure
 
 
-def lens_heatmap(seen: dict | list[dict]) -> Figure:
-    """Figure of what each layer would predict, one row a layer; darker is more probable.
+def lens_heatmap(views: list[dict]) -> Figure:
+    """Figure of what each layer finds most probable for each hidden token, one row a layer, one
+    column a token; darker is more probable.
 
-    `seen` is what `logit_lens.lens` returns. For one hidden token its most probable tokens stand
-    side by side; for a list of hidden tokens, one column each holds the most probable token. A
-    frame marks the true token.
+    `views` are what `logit_lens.lens` returns. A frame marks the true token.
     """
-    several = isinstance(seen, list)
-    views = seen if several else [seen] * len(seen["top_pieces"][0])
-    ranks = [0] * len(views) if several else range(len(views))
-    columns = list(zip(views, ranks, strict=True))
-    shade = [[row[rank] for row in view["top_probabilities"]] for view, rank in columns]
-    shade = numpy.array(shade).T
-    with panels(1, 1, (0.82 * len(views) + 1.9, 0.36 * len(shade) + 1.2)) as (figure, grid):
-        axes = grid[0, 0]
+    shade = numpy.array([[row[0] for row in view["top_probabilities"]] for view in views]).T
+    with panels(1, 1, (0.82 * len(views) + 1.9, 0.36 * len(shade) + 1.2)) as (figure, [[axes]]):
         options = {"cmap": "Greys", "vmin": 0, "vmax": 1, "aspect": "auto", "origin": "lower"}
         image = axes.imshow(0.8 * shade, **options)
-        for column, (view, rank) in enumerate(columns):
-            for layer, row in enumerate(view["top_pieces"]):
-                dark, true = shade[layer, column] > 0.6, row[rank] == view["piece"]
-                _token(axes, column, layer, row[rank], dark, true)
-        names = [_drawable(view["piece"]) if several else str(rank + 1) for view, rank in columns]
+        for column, view in enumerate(views):
+            for layer, (token, *_) in enumerate(view["top_pieces"]):
+                dark, true = shade[layer, column] > 0.6, token == view["piece"]
+                _token(axes, column, layer, token, dark, true)
+        names = [_drawable(view["piece"]) for view in views]
         axes.set_xticks(range(len(names)), names, parse_math=False)
-        one = f"most probable tokens in place of  {_drawable(views[0]['piece'])}"
-        across = "hidden token" if several else one.replace("$", r"\$")
-        axes.set(yticks=range(len(shade)), ylabel="layer (0: embeddings)", xlabel=across)
+        axes.set(yticks=range(len(shade)), ylabel="layer (0: embeddings)", xlabel="hidden token")
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
         ticks = {"boundaries": numpy.linspace(0, 0.8, 81), "ticks": [0, 0.2, 0.4, 0.6, 0.8]}

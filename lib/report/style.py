@@ -41,14 +41,6 @@ def panels(rows: int, columns: int, size: tuple[float, float], **options):
         pyplot.close(figure)
 
 
-@contextmanager
-def single(across: str, up: str):
-    """Yield a figure and its only axes, with their names."""
-    with panels(1, 1, (6, 2.8)) as (figure, grid):
-        grid[0, 0].set(xlabel=across, ylabel=up)
-        yield figure, grid[0, 0]
-
-
 def look(place: int) -> dict:
     """Colour, marker and line of the series at this place."""
     return {

@@ -1,4 +1,4 @@
-"""Published numbers, and tables in Markdown."""
+"""Published numbers; tables in Markdown; pages of them, and how these and figures are written."""
 
 import math
 
@@ -6,6 +6,9 @@ import pandas
 
 from lib import facts, files
 from lib.errors import StudyError
+from lib.report import style
+
+NOTHING = "This study has no records of this kind, so there is nothing to show."
 
 
 def published(name: str) -> pandas.DataFrame:
@@ -33,16 +36,42 @@ def text_seen(teacher: str) -> dict[str, float]:
 
 def to_markdown(frame: pandas.DataFrame, left: int = 1) -> str:
     """`frame` as a Markdown table without its index, its first `left` columns set flush left."""
-    lines = [list(frame.columns), *frame.itertuples(index=False, name=None)]
-    lines = [[" ".join(str(value).replace("|", "\\|").split()) for value in line] for line in lines]
-    widths = [max(3, *map(len, column)) for column in zip(*lines, strict=True)]
-    rule = ["-" * (width - (place >= left)) for place, width in enumerate(widths)]
-    lines.insert(1, [line + ":" * (place >= left) for place, line in enumerate(rule)])
+    rows = [[*frame.columns], *frame.itertuples(index=False, name=None)]
+    rows = [[" ".join(str(cell).replace("|", "\\|").split()) for cell in row] for row in rows]
+    widths = [max(3, *map(len, column)) for column in zip(*rows, strict=True)]
+    rules = ["-" * width if at < left else f"{':':->{width}}" for at, width in enumerate(widths)]
+    sides = ["<" if at < left else ">" for at in range(len(widths))]
     text = ""
-    for line in lines:
-        cells = zip(line, widths, strict=True)
-        padded = (
-            f"{cell:{'<>'[place >= left]}{width}}" for place, (cell, width) in enumerate(cells)
-        )
-        text += f"| {' | '.join(padded)} |\n"
+    for row in [rows[0], rules, *rows[1:]]:
+        cells = zip(row, sides, widths, strict=True)
+        text += f"| {' | '.join(f'{cell:{side}{width}}' for cell, side, width in cells)} |\n"
     return text
+
+
+def page(study: str, notebook: str, title: str, parts: dict) -> str:
+    """A page with one table a part; "" when no part has rows.
+
+    `parts` maps a heading to a data frame of text.
+    """
+    made = f"Made by `notebooks/paper/{notebook}.ipynb`, which explains the columns."
+    parts = {heading: frame for heading, frame in parts.items() if len(frame)}
+    tables = [f"## {heading}\n\n{to_markdown(frame)}" for heading, frame in parts.items()]
+    return "\n".join([f"# {title}: study {study}\n", f"{made}\n", *tables]) if tables else ""
+
+
+def write(study: str, contents: dict, folder: str = "") -> str:
+    """Write pages and figures to `folder` (figures/ when empty) and return the files' names.
+
+    `contents` maps the ending of a file's name to its text or figure. Where there is none, no file
+    is left.
+    """
+    place = files.ROOT / folder if folder else files.FIGURES
+    named = {f"{study}_{ending}": content for ending, content in contents.items()}
+    for name, content in named.items():
+        if not content:
+            (place / name).unlink(missing_ok=True)
+        elif isinstance(content, str):
+            files.write_whole(place / name, content)
+        else:
+            style.save(content, name.removesuffix(".svg"), place)
+    return ", ".join(name for name, content in named.items() if content) or NOTHING

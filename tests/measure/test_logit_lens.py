@@ -122,7 +122,7 @@ def test_pictures_are_drawn_for_any_script(family):
     seen = [logit_lens.lens(model, tokenizer, SENTENCE, place) for place in range(3)]
     seen[0]["top_pieces"][1][0] = "##日$x_1$"
     curves = {"teacher": seen[0]["probability"], "student": [0.1]}
-    pictures = [plots.lens_heatmap(seen), plots.lens_heatmap(seen[0]), plots.lens_curve(curves)]
+    pictures = [plots.lens_heatmap(seen), plots.lens_curve(curves)]
     texts = [text.get_text() for text in pictures[0].axes[0].texts]
     assert len(texts) == 3 * (model.config.num_hidden_layers + 1) and "##▯$x_1$" in texts
     for picture in pictures:

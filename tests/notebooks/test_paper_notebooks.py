@@ -35,6 +35,7 @@ VARIANTS = (  # step, changed settings, points lost, sizes
     ("hidden", {"order": "vocabulary > layers > ffn > hidden"}, 9),
     ("vocabulary", {"layers.sentences": 100, "hidden.sentences": 100}, 18),
 )
+FILLS = ("ffffff", "0072b2")  # hollow, filled
 GAP = "± 0.0 (2)"
 CELLS = (  # page, heading begins, cells of the row, column, text: follows from the numbers above
     ("claims", "Verdicts", "a vocabulary below 10k hurts", "measured", "4 % kept: drop 4.5 points"),
@@ -180,6 +181,11 @@ def test_tables_hold_the_numbers_that_follow_from_the_scores(made):
     assert not {*CELLS} ^ {*found}
 
 
+def test_the_parameters_of_the_papers_models_are_counted_to_the_last(made):
+    assert [*cells(made["sizes.md"], "The paper's", "vocabulary", "difference")] == ["0"] * 6
+    assert {*cells(made["sizes.md"], "The paper's", "mbert", "difference")} == {"0"}
+
+
 def test_figures_show_the_values_and_the_languages(made):
     drawn = {}
     for name in (name for name in made if name.endswith(".svg")):
@@ -189,6 +195,12 @@ def test_figures_show_the_values_and_the_languages(made):
     assert {name for name in drawn if f"|{DRAWN.get(name)}|" in drawn[name]} == DRAWN.keys()
     of_both = {name for name in drawn if re.search(r"\|Maltese.*\|Slovak", drawn[name])}
     assert drawn.keys() - of_both == {"claims", "sizes", "text_seen", "lens_curve"}
+
+
+def test_claims_whose_interval_covers_zero_are_hollow(made):
+    """Of twelve claims in points with an interval one covers zero; each bar has two ends."""
+    counts = [made["claims.svg"].count(f'"fill: #{fill}; stroke: #0072b2') for fill in FILLS]
+    assert counts == [1, 11 + 2 * 12]
 
 
 def test_without_records_only_what_does_not_need_them_is_written(tmp_path, monkeypatch):

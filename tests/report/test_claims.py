@@ -5,7 +5,7 @@ import math
 import pytest
 from made_up import PLAIN, baseline, record, scored, scores
 
-from lib.report import claims, rules, tables
+from lib.report import claims, tables
 from lib.report.claims import FAILS, HOLDS, UNLEARNED, UNSEEN
 from lib.report.words import NOT_RUN
 
@@ -146,7 +146,7 @@ def test_vocabulary_by_share_of_the_teachers():
         how = {"changed": {"vocabulary.kept_tokens": kept}, "sizes": (48, kept)}
         entries += scored("vocabulary", {"pos": score}, **how)
     free = judged(entries, "vocabulary_free")
-    assert free["effect"] == pytest.approx(rules.MARGIN)
+    assert free["effect"] == pytest.approx(claims.MARGIN)
     assert free["measured"] == "33 % kept: drop 0.0 points"
     assert effect(entries, "vocabulary_hurts") == [pytest.approx(20), HOLDS]
 

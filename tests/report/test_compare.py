@@ -7,7 +7,7 @@ import pandas
 import pytest
 from made_up import CUTS, PLAIN, STEPS, baseline, only, record, scores
 
-from lib.report import compare, present
+from lib.report import compare
 from lib.report.frame import FINISHED, TEACHER
 
 CHOICE, LOSS = "layers.layer_choice", "layers.distillation_loss"
@@ -297,9 +297,9 @@ def test_one_value_is_no_comparison_and_no_records_give_none():
     assert set(sweep_of(entries)["language"]) == {"slk"}
     nothing = compare.drops(scores()), compare.teachers(scores())
     for empty in (sweep_of([]), sweep_of([], "order"), *nothing):
-        assert empty.empty and present.table(empty, "x").empty and present.points(empty).empty
+        assert empty.empty and compare.table(empty, "x").empty and compare.points(empty).empty
     assert sweep_of([], "hidden.hidden_size", whole="ffn").empty
-    assert present.curves(scores(), LOSS, "layers").empty
+    assert compare.curves(scores(), LOSS, "layers").empty
 
 
 def test_an_average_needs_every_task():
@@ -320,7 +320,7 @@ def test_words_of_a_table():
         record("layers", score=3.0),
         record("layers", score=3.5, changed=RANDOM),
     ]
-    table = present.table(sweep_of(entries), "layers kept", ["random", "stride"])
+    table = compare.table(sweep_of(entries), "layers kept", ["random", "stride"])
     assert table["layers kept"].tolist() == ["last_k *", "random", "stride"]
     assert set(table["published"]) == {"not available"}
     assert table["tc"].tolist() == ["82.0 ± 2.8 (2)", "70.0 (1)", "not run"]
@@ -337,7 +337,7 @@ def test_published_numbers_stand_in_the_row_of_their_value_and_language():
     ]
     theirs = pandas.DataFrame([{"language": "slk", "value": 100, "published": "81.9"}])
     swept = sweep_of(entries, name, at=["vocabulary"])
-    table = present.table(swept, "kept tokens", published=theirs)
+    table = compare.table(swept, "kept tokens", published=theirs)
     columns = table[["language", "kept tokens", "published"]].to_numpy().tolist()
     assert columns == [
         ["mlt", "100", "not available"],
@@ -353,7 +353,7 @@ def test_learning_curves_of_a_comparison():
         "made": {"seconds": {"history": [0.5, 0.9]}},
     }
     entries = [record("layers", changed=KL, **more), record("layers", **more)]
-    curves = present.curves(
+    curves = compare.curves(
         scores(*entries, record("layers", language="slk", **more)), LOSS, "layers"
     )
     assert curves.to_numpy().tolist() == [

@@ -1,6 +1,5 @@
 """Pictures of comparisons: the numbers that are drawn, and no reliance on colour."""
 
-import numpy
 import pandas
 import pytest
 
@@ -83,8 +82,8 @@ def test_what_is_published_is_black_and_a_logarithmic_axis_names_every_far_value
 
 def test_without_data_there_is_no_figure():
     empty = points([1])[:0]
-    assert compare_plots.sweep(empty, "x") is None and compare_plots.lens_grid({}) is None
-    assert compare_plots.convergence(empty, "loss") is None and compare_plots.forest(empty) is None
+    assert compare_plots.sweep(empty, "x") is None
+    assert compare_plots.convergence(empty, "loss") is None
 
 
 def test_losses_against_steps_and_seconds():
@@ -105,36 +104,6 @@ def test_losses_against_steps_and_seconds():
     assert [line.get_xdata().tolist() for line in left.lines] == [[1, 2], [1, 2]]
     assert [line.get_xdata().tolist() for line in right.lines] == [[0.5, 1.0], [1.0, 2.0]]
     assert len({(line.get_marker(), line.get_linestyle()) for line in left.lines}) == 2
-
-
-def test_the_grid_of_layers_holds_the_shares_in_percent():
-    figure = compare_plots.lens_grid(
-        {
-            "Maltese": {"adapt": [0.1, 0.2, 0.4], "layers": [0.1, 0.3]},
-            "Slovak": {"adapt": [0.05, 0.06]},
-        }
-    )
-    first, second = figure.axes
-    assert [text.get_text() for text in first.texts] == ["10", "20", "40", "10", "30"]
-    assert [text.get_text() for text in second.texts] == ["5", "6"]
-    assert first.get_ylim() == second.get_ylim()
-    numpy.testing.assert_allclose(
-        first.images[0].get_array().filled(numpy.nan)[1], [0.85 * 0.1, 0.85 * 0.3, numpy.nan]
-    )
-
-
-def test_intervals_that_leave_zero_out_are_filled():
-    effects = pandas.DataFrame(
-        [
-            {"claim": "a", "effect": 2.0, "low": 1.0, "high": 3.0},
-            {"claim": "b", "effect": 1.0, "low": -1.0, "high": 3.0},
-        ]
-    )
-    panel = compare_plots.forest(effects).axes[0]
-    dots = [line for line in panel.lines if line.get_marker() == "o"]
-    assert [dot.get_markerfacecolor() == "white" for dot in dots] == [False, True]
-    bars = [[*line.get_xdata()] for line in panel.lines if line.get_marker() == "|"]
-    assert bars == [[1.0, 3.0], [-1.0, 3.0]]
 
 
 def test_a_line_may_lack_a_panel():

@@ -131,6 +131,12 @@ def test_a_name_without_a_step_is_of_the_last_step_that_has_it():
     assert [frame.setting(row, "sentences") for row in rows] == [0, 9, 0]
 
 
+def compared(own, other):
+    """The statistics of these records against the others, a row a task."""
+    table = frame.statistics(scores(*own), ["what"], scores(*other), ["what"])
+    return table.to_dict("records")
+
+
 def test_statistics_pair_by_seed():
     own = {
         seed: record("hidden", "tc", seed, score) for seed, score in ((2, 0.7), (3, 0.74), (4, 0.1))
@@ -138,20 +144,19 @@ def test_statistics_pair_by_seed():
     other = {
         seed: record("adapt", "tc", seed, score) for seed, score in ((1, 0.8), (2, 0.84), (3, 0.79))
     }
-    found = frame.statistics(scores(*own.values()), scores(*other.values()))
+    [found] = compared(own.values(), other.values())
     values = [100 * entry["scores"]["macro_f1"] for entry in own.values()]
     gaps = [70 - 84, 74 - 79]
     assert found == pytest.approx(
-        {"mean": fmean(values), "deviation": stdev(values), "runs": 3}
+        {"what": "tc", "mean": fmean(values), "deviation": stdev(values), "runs": 3}
         | {"difference": fmean(gaps), "difference_deviation": stdev(gaps), "pairs": 2}
     )
-    alone = frame.statistics(scores(own[4]), scores(other[1]))
+    [alone] = compared([own[4]], [other[1]])
     assert (alone["difference"], alone["pairs"]) == (pytest.approx(-70), 0)
     assert math.isnan(alone["deviation"])
-    nothing = frame.statistics(scores(), scores(other[1]))
-    assert (
-        nothing["runs"] == 0 and math.isnan(nothing["mean"]) and math.isnan(nothing["difference"])
-    )
+    assert not compared([], [other[1]])
+    [alone] = compared([own[4]], [])
+    assert alone["runs"] == 1 and math.isnan(alone["difference"])
 
 
 def test_a_run_without_its_score_is_named():

@@ -7,7 +7,7 @@ from lib.report import style
 
 
 def test_a_figure_that_cannot_be_drawn_leaves_the_old_file(tmp_path):
-    with style.single("steps", "loss") as (figure, _):
+    with style.panels(1, 1, (3, 2)) as (figure, _):
         file = style.save(figure, "curve", tmp_path)
     before = file.read_bytes()
     broken = Figure()

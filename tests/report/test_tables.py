@@ -9,7 +9,7 @@ from made_up import parameters
 
 from lib import facts, files
 from lib.errors import StudyError
-from lib.report import paper_sizes, tables, words
+from lib.report import tables, words
 from lib.study.publish import SIZES
 
 
@@ -74,27 +74,6 @@ def test_published_scores_are_whole():
         vocabulary.groupby("language").size().tolist() == [6, 6, 6]
         and vocabulary["average_f1"].between(0.65, 0.83).all()
     )
-
-
-def test_published_text_agrees_with_the_facts_about_languages():
-    languages = facts.facts("languages")
-    for row in tables.published("pretraining_text").to_dict("records"):
-        entry = languages[row["language"]]
-        ours = (
-            entry["pretraining_gb"][row["teacher"]]
-            if row["stage"] == "pre-training"
-            else entry["glotcc_mb"]
-        )
-        assert ours == row["amount"]
-
-
-def test_the_parts_of_the_papers_models_add_up_to_the_published_parameters():
-    frame = paper_sizes.counted()
-    assert (frame["ours"] == frame["parameters"]).all()
-    assert (frame[paper_sizes.PARTS].sum(axis=1) == frame["ours"]).all()
-    layers = frame.set_index(["teacher", "step"]).loc[("mbert", "layers"), "layers"]
-    whole = frame.set_index(["teacher", "step"]).loc[("mbert", "pretrain"), "layers"]
-    assert whole.item() == 2 * layers.item()
 
 
 def test_text_seen_is_published_or_our_own(tmp_path, monkeypatch):
