@@ -5,10 +5,9 @@ of its own. What libraries keep inside stays; the project's own code seeds every
 it uses.
 """
 
-import shutil
 import sys
 import tempfile
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from lib import files
@@ -20,23 +19,13 @@ _READY = 60  # seconds that a kernel has to answer
 
 
 def make(runs: list[Run]) -> None:
-    """Make the runs that are not done, in their order; remove what killed processes left."""
+    """Make the runs that are not done, in their order."""
     with warm_kernel() as execute:
         for number, run in enumerate(runs, 1):
             with files.alone(files.runs() / "making" / run.id, f"making {run.id}"):
-                if state.state(run) == state.DONE:
-                    _tidy(run)
-                else:
+                if state.state(run) != state.DONE:
                     print(f"{number} of {len(runs)}: {run.notebook.stem}: {run.id}", flush=True)
                     execute(run.notebook, run.record.with_suffix(".ipynb"), run.parameters)
-
-
-def _tidy(run: Run) -> None:
-    """Remove what a kill left of a finished run, unless another process makes it again."""
-    with suppress(BlockingIOError), files.alone(run.checkpoints, f"making {run.id}", wait=False):
-        shutil.rmtree(run.checkpoints, ignore_errors=True)
-        files.sweep(run.folder)
-        files.sweep(run.record)
 
 
 @contextmanager

@@ -105,9 +105,7 @@ def finish(run: Run, model, tokenizer, scores: dict, data: dict, **parts) -> dic
     parts |= {"scores": scores, "data": data} | _weights(run)
     record = records.compose(run, about, _seconds(run, parts), **parts)
     encoder.save(model, tokenizer, run.folder, card.text(record, _lineage(run)))
-    files.write_json(run.record, record)
-    _release(run)
-    return record
+    return _finished(run, record)
 
 
 def finish_scoring(run: Run, scores: dict, data: dict, **parts) -> dict:
@@ -134,9 +132,7 @@ def finish_scoring(run: Run, scores: dict, data: dict, **parts) -> dict:
             tasks = [other for other in others if other["task"]]
             text = card.text(of_model, _lineage(run.parent), tasks)
             files.write_whole(run.parent.folder / "README.md", text)
-    files.write_json(run.record, record)
-    _release(run)
-    return record
+    return _finished(run, record)
 
 
 def _lineage(run: Run) -> list[dict]:
@@ -185,7 +181,7 @@ def _weights(run: Run) -> dict:
 
 
 def _lock(run: Run) -> None:
-    """Take the lock of a run, which `_release` frees."""
+    """Take the lock of a run, which `_finished` frees."""
     if run.id not in _locks:
         with contextlib.ExitStack() as stack:
             stack.enter_context(files.alone(run.checkpoints, f"making {run.id}"))
@@ -205,6 +201,9 @@ def _same_origin(run: Run) -> bool:
     return note.exists() and json.loads(note.read_text(encoding="utf-8")) == _origin(run)
 
 
-def _release(run: Run) -> None:
+def _finished(run: Run, record: dict) -> dict:
+    """Write a run's record, the last thing of all, and free its lock."""
     shutil.rmtree(run.checkpoints, ignore_errors=True)
+    files.write_json(run.record, record)
     _locks.pop(run.id).close()
+    return record

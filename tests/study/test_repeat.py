@@ -1,6 +1,7 @@
 """A run made again elsewhere is compared with its record, and nothing of the study is touched."""
 
 import os
+import shutil
 from contextlib import contextmanager
 
 import pytest
@@ -113,7 +114,7 @@ def test_a_run_starts_from_the_model_before_it(run, scored):
     with pytest.raises(StudyError, match=f"{run.id} starts from {first.id}, which is not here: `p"):
         repeat.repeat(run)
     first.record.write_bytes(kept)
-    files._remove(run.parent.folder)
+    shutil.rmtree(run.parent.folder)
     with pytest.raises(StudyError, match=f"{run.id} starts from {run.parent.id}, which is not her"):
         repeat.repeat(run)
     assert len(scored["places"]) == 1
