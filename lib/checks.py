@@ -41,12 +41,6 @@ def wrong(message: str) -> PydanticCustomError:
     return PydanticCustomError("wrong", "{message}", {"message": message})
 
 
-def _printable(text: str) -> str:
-    if not text.isprintable():
-        raise wrong(f"{shown(text)} holds a character that cannot be printed; take it out")
-    return text
-
-
 def _name(text: Any) -> str:
     if not isinstance(text, str):
         hint = " (YAML reads a bare no, yes, on and off as a truth value)"
@@ -60,22 +54,19 @@ def _name(text: Any) -> str:
     return text
 
 
-def _below(text: str) -> str:
-    if not re.fullmatch(rf"{_NAME}(/{_NAME})*", text):
-        raise wrong(f"{shown(text)} is not a path below a folder; write it as name/name")
-    return text
+def _text(allowed: Callable[[str], Any], said: str):
+    """The type of a text that `allowed` accepts; `said` goes on after a text that it does not."""
+
+    def check(text: str) -> str:
+        if not allowed(text):
+            raise wrong(f"{shown(text)} {said}")
+        return text
+
+    return Annotated[str, AfterValidator(check)]
 
 
-def _repository(text: str) -> str:
-    if not re.fullmatch(rf"{_NAME}(/{_NAME})?", text):
-        raise wrong(f"{shown(text)} is not an id of the hub; write owner/name")
-    return text
-
-
-def _sha256(text: str) -> str:
-    if not re.fullmatch(r"[0-9a-f]{64}", text):
-        raise wrong(f"{shown(text)} is no sha256; write its 64 digits, 0 to 9 and a to f")
-    return text
+def _like(pattern: str) -> Callable[[str], Any]:
+    return re.compile(pattern).fullmatch
 
 
 def within(kind: type, allowed: Callable[[Any], bool], hint: str):
@@ -89,10 +80,10 @@ def within(kind: type, allowed: Callable[[Any], bool], hint: str):
     return Annotated[kind, AfterValidator(check)]
 
 
-Text = Annotated[str, AfterValidator(_printable)]
-Below = Annotated[Text, AfterValidator(_below)]
-Repository = Annotated[Text, AfterValidator(_repository)]
-Sha256 = Annotated[Text, AfterValidator(_sha256)]
+Text = _text(str.isprintable, "holds a character that cannot be printed; take it out")
+Below = _text(_like(f"{_NAME}(/{_NAME})*"), "is not a path below a folder; write it as name/name")
+Repository = _text(_like(f"{_NAME}(/{_NAME})?"), "is not an id of the hub; write owner/name")
+Sha256 = _text(_like("[0-9a-f]{64}"), "is no sha256; write its 64 digits, 0 to 9 and a to f")
 Name = Annotated[Any, AfterValidator(_name)]
 Count = within(int, lambda number: 0 <= number < 1e12, _OR_MORE)
 Positive = within(int, lambda number: 0 < number < 1e12, _ABOVE)

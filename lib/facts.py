@@ -78,10 +78,8 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent, index):
         if self.check_event(yaml.AliasEvent):
             alias = self.peek_event()
-            raise StudyError(
-                f"{alias.start_mark.name}:{alias.start_mark.line + 1}: the alias *{alias.anchor} "
-                "is not taken; write out what it stands for"
-            )
+            problem = f"the alias *{alias.anchor} is not taken; write out what it stands for"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=alias.start_mark)
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node, deep=False):
@@ -91,21 +89,17 @@ class _Loader(yaml.SafeLoader):
             plain = isinstance(key_node, yaml.ScalarNode)
             if not plain or key in seen:
                 wrong = "appears twice; keep one" if plain else "is no plain word; write it as one"
-                line = f"{node.start_mark.name}:{key_node.start_mark.line + 1}"
-                raise StudyError(f"{line}: the key {shown(key)} {wrong}")
+                problem = f"the key {shown(key)} {wrong}"
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key_node.start_mark)
             seen.add(key)
         return super().construct_mapping(node, deep)
 
     def construct_object(self, node, deep=False):
         try:
             return super().construct_object(node, deep)
-        except StudyError:
-            raise
         except ValueError as error:  # 2024-13-45 looks like a date
-            line = f"{node.start_mark.name}:{node.start_mark.line + 1}"
-            value = shown(getattr(node, "value", ""))
-            message = f"{line}: {value} cannot be read ({error}); put quotes around a text"
-            raise StudyError(message) from None
+            problem = f"{shown(node.value)} cannot be read ({error}); put quotes around a text"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark) from None
 
 
 @functools.lru_cache(maxsize=256)
@@ -116,8 +110,9 @@ def _parsed(file: Path, changed: int) -> dict:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or getattr(error, "reason", error)
-        line = mark.line + 1 if mark else "?"
-        raise StudyError(f"{file}:{line}: not valid YAML: {problem}") from None
+        raise StudyError(
+            f"{file}:{mark.line + 1 if mark else '?'}: not valid YAML: {problem}"
+        ) from None
     except UnicodeDecodeError as error:
         raise StudyError(
             f"{file}: not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8"
@@ -136,9 +131,9 @@ def _parsed(file: Path, changed: int) -> dict:
 def _changed(file: Path) -> int:
     """The time of the file's last change; StudyError if there is no such file."""
     try:
-        if not file.is_file():
-            raise StudyError(f"{file}: there is no such file")
         return file.stat().st_mtime_ns
+    except FileNotFoundError:
+        raise StudyError(f"{file}: there is no such file") from None
     except OSError as error:
         message = f"{file}: cannot be read ({error.strerror}); correct its rights"
         raise StudyError(message) from None
@@ -147,12 +142,12 @@ def _changed(file: Path) -> int:
 @functools.lru_cache(maxsize=256)
 def _checked_facts(name: str, file: Path, changed: int) -> dict:
     entries, where = read_yaml(file), f"params/{name}.yaml"
+    if name == "training":
+        checked(_Training, entries, where)
     for key, entry in entries.items():
         checked(Name, key, where)
         if name in _KINDS:
             checked(_KINDS[name], entry, f"{where}: {key}")
-    if name == "training":
-        checked(_Training, entries, where)
     return entries
 
 
