@@ -110,9 +110,8 @@ def _parsed(file: Path, changed: int) -> dict:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or getattr(error, "reason", error)
-        raise StudyError(
-            f"{file}:{mark.line + 1 if mark else '?'}: not valid YAML: {problem}"
-        ) from None
+        kind = "" if type(error) is yaml.MarkedYAMLError else "not valid YAML: "  # "" for ours
+        raise StudyError(f"{file}:{mark.line + 1 if mark else '?'}: {kind}{problem}") from None
     except UnicodeDecodeError as error:
         raise StudyError(
             f"{file}: not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8"
@@ -131,9 +130,9 @@ def _parsed(file: Path, changed: int) -> dict:
 def _changed(file: Path) -> int:
     """The time of the file's last change; StudyError if there is no such file."""
     try:
+        if not file.is_file():
+            raise StudyError(f"{file}: there is no such file")
         return file.stat().st_mtime_ns
-    except FileNotFoundError:
-        raise StudyError(f"{file}: there is no such file") from None
     except OSError as error:
         message = f"{file}: cannot be read ({error.strerror}); correct its rights"
         raise StudyError(message) from None
@@ -165,7 +164,7 @@ class _Language(_Open):
     def _names_of_data(self):
         for key, value in self.model_extra.items():
             if isinstance(value, str) and {"..", ""} & set(value.split("/")):
-                raise checks.wrong(f"{key}: {shown(value)} cannot name published data; correct it")
+                raise ValueError(f"{key}: {shown(value)} cannot name published data; correct it")
         return self
 
 

@@ -132,7 +132,11 @@ FILES = {  # what stands where in a study file (nothing: the key is gone) -> wor
         "prefix",
         "finetune: method: 'prefix' is none of adapter, full",
     ),
-    "epochs of no kind of task": ("finetune.epochs", 3, "finetune: unknown key 'epochs'"),
+    "half an epoch for all tasks": (
+        "finetune.epochs",
+        2.5,
+        "finetune: epochs: 2.5 is not a whole number",
+    ),
     "half an epoch": (
         "finetune.sequence.epochs",
         2.5,
@@ -522,13 +526,13 @@ REQUESTS = {
         scoring(overrides={"finetune": {"reduction_factor": 0}}),
         "overrides: finetune: reduction_factor: 0 is out of range",
     ),
-    "epochs of no kind": (
-        scoring(overrides={"finetune": {"epochs": 3}}),
-        "overrides: finetune: unknown key 'epochs'",
+    "no epochs at all": (
+        scoring(overrides={"finetune": {"epochs": 0}}),
+        "overrides: finetune: epochs: 0 is out of range",
     ),
     "a kind that is a number": (
         scoring(overrides={"finetune": {"token": 3}}),
-        "overrides: finetune: token: 3 is not a mapping of `key: value` pairs",
+        "overrides: finetune: token: expected `key: value` pairs, got 3",
     ),
     "a measure of half a sentence": (
         notebook("lens", overrides={"lens": {"sentences": 0.5}}),

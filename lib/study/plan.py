@@ -50,7 +50,7 @@ def batches(name: str) -> list[list[Run]]:
 def _of_variant(study: Study, variant, teacher: str, language: str):
     """The runs, scores and baselines of one chain; those of the study itself without a variant."""
     changes = variant.set if variant else {}
-    default = (study.score, study.tasks, study.task_seeds, study.measure)
+    default = (study.score, study.tasks, study.seeds.tasks, study.measure)
     given = (getattr(variant, key, None) for key in ("score", "tasks", "seeds", "measure"))
     both = zip(default, given, strict=True)
     score, tasks, seeds, measures = (one if other is None else other for one, other in both)

@@ -140,10 +140,8 @@ class Run:
         for name, value in self.changed.items():
             step, dot, setting = name.partition(".")
             if dot:
-                section = overrides.setdefault("finetune" if step == "baseline" else step, {})
-                if step == "finetune" and setting in settings_of.Tuning.model_fields:
-                    section = section.setdefault(fact("tasks", self.task)["kind"], {})
-                section[setting] = value
+                step = "finetune" if step == "baseline" else step
+                overrides.setdefault(step, {})[setting] = value
         return result | ({"overrides": overrides} if overrides else {})
 
     def lineage(self) -> list["Run"]:
