@@ -5,6 +5,7 @@ of its own. What libraries keep inside stays; the project's own code seeds every
 it uses.
 """
 
+import os
 import sys
 import tempfile
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from lib.study import state
 from lib.study.run import Run
 
 _READY = 60  # seconds that a kernel has to answer
+_NO_HISTORY = ["--HistoryManager.hist_file=:memory:"]
 
 
 def make(runs: list[Run]) -> None:
@@ -29,11 +31,12 @@ def make(runs: list[Run]) -> None:
 
 
 @contextmanager
-def warm_kernel():
+def warm_kernel(environment: dict[str, str] | None = None):
     """Yield a function execute(notebook, copy, parameters); its kernel ends with the context.
 
     The executed copy is written cell by cell. A failing cell becomes a StudyError that names the
-    run, the reason and the copy. The kernel talks through sockets of this user alone.
+    run, the reason and the copy. The kernel talks through sockets of this user alone. It has the
+    variables of `environment`, or else those of this process.
     """
     from jupyter_client import AsyncKernelManager  # a blocking one never hears of a death
     from jupyter_core.utils import run_sync
@@ -42,8 +45,18 @@ def warm_kernel():
     with tempfile.TemporaryDirectory(prefix="kernel-") as folder:
         address = str(Path(folder) / "socket")
         manager = AsyncKernelManager(kernel_name="python3", transport="ipc", ip=address)
+
+        def execute(notebook, copy, parameters):
+            if manager.has_kernel:
+                _empty(manager)
+            else:
+                run_sync(manager.start_kernel)(
+                    cwd=str(files.ROOT), env=environment or os.environ, extra_arguments=_NO_HISTORY
+                )
+            _execute(manager, notebook, copy, parameters)
+
         try:
-            yield lambda notebook, copy, parameters: _execute(manager, notebook, copy, parameters)
+            yield execute
         finally:
             if manager.has_kernel:
                 run_sync(manager.shutdown_kernel)(now=True)
@@ -56,8 +69,6 @@ def _execute(manager, notebook: Path, copy: Path, parameters: dict) -> None:
     from papermill.exceptions import PapermillExecutionError
 
     papermill_engines.register("warm", NBClientEngine)
-    if manager.has_kernel:
-        _empty(manager)
     copy.parent.mkdir(parents=True, exist_ok=True)
     try:
         papermill.execute_notebook(

@@ -205,3 +205,12 @@ def test_a_relative_folder_counts_from_where_the_command_was_typed(tmp_path, mon
     with make.warm_kernel() as execute:
         execute(first, tmp_path / "out.ipynb", {})
     assert printed(tmp_path / "out.ipynb") == [f"{tmp_path / 'made here'}\n"]
+
+
+def test_a_kernel_has_the_environment_that_it_is_given(tmp_path):
+    cell = "import os\nfrom lib import files\nprint(files.data(), os.environ.get('HOME'))"
+    first = notebook(tmp_path, "1.ipynb", 'x: str = ""', cell)
+    given = {name: value for name, value in os.environ.items() if name != "HOME"}
+    with make.warm_kernel(given | {"STUDY_DATA": str(tmp_path / "there")}) as execute:
+        execute(first, tmp_path / "out.ipynb", {})
+    assert printed(tmp_path / "out.ipynb") == [f"{tmp_path / 'there'} None\n"]
