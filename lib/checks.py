@@ -197,3 +197,13 @@ def check_choice(value, choices, where: str) -> None:
         _one_of(value, choices)
     except ValueError as error:
         raise StudyError(f"{where}: {error}") from None
+
+
+def entry_of(entries: dict, key, what: str, place: str, missing: str = "add an entry"):
+    """The entry with this key; StudyError says which `place` has, and what to do if it is none."""
+    if key not in list(entries):
+        raise StudyError(
+            f"no {what} called {shown(key)}; {place} has {', '.join(map(str, entries))}: take one "
+            f"of these or {missing}"
+        )
+    return entries[key]

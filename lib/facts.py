@@ -9,7 +9,7 @@ import yaml
 from pydantic import ConfigDict, Field, model_validator
 
 from lib import checks, files
-from lib.checks import Checked, Count, Name, Positive, Rate, Share, Text, checked, shown
+from lib.checks import Checked, Count, Name, Positive, Rate, Share, Text, checked, entry_of, shown
 from lib.errors import StudyError
 
 SOURCES = ("sample", "local", "hub")
@@ -63,13 +63,7 @@ def facts(name: str) -> dict:
 
 def fact(name: str, key: str) -> dict:
     """The entry `key` of params/<name>.yaml; StudyError says which entries exist."""
-    entries = facts(name)
-    if key not in list(entries):
-        raise StudyError(
-            f"no {name.rstrip('s')} called {shown(key)}; params/{name}.yaml has "
-            f"{', '.join(map(str, entries))}: take one of these or add an entry"
-        )
-    return entries[key]
+    return entry_of(facts(name), key, name.removesuffix("s"), f"params/{name}.yaml")
 
 
 class _Loader(yaml.SafeLoader):

@@ -420,11 +420,11 @@ def notebook(step, **given):
 REQUESTS = {
     "a language the study has not": (
         chain(language="eng"),
-        "the study 'toy' has no language 'eng'; it has mlt, slk, swh: take one of",
+        "no language called 'eng'; params/studies/toy.yaml has mlt, slk, swh: take one of",
     ),
     "a language nobody has": (
         notebook("layers", language="xxx"),
-        "no language called 'xxx'; params/languages.yaml has mlt",
+        "no language called 'xxx'; params/studies/toy.yaml has mlt",
     ),
     "a language that ends early": (
         notebook("layers", language="mlt\0"),
@@ -433,15 +433,15 @@ REQUESTS = {
     "an empty language": (notebook("layers", language=""), "no language called ''"),
     "the other pair's teacher": (
         chain(teacher="toy-xlmr"),
-        "has no teacher 'toy-xlmr' for 'mlt'; it has toy-bert, toy-xlmr: take one of",
+        "no teacher for 'mlt' called 'toy-xlmr'; params/studies/toy.yaml has toy-bert: take one of",
     ),
     "an unknown teacher": (
         notebook("layers", teacher="bert"),
-        "has no teacher 'bert' for 'mlt'; it has toy-bert, toy-xlmr: take one of",
+        "no teacher for 'mlt' called 'bert'; params/studies/toy.yaml has toy-bert: take one of",
     ),
     "an unknown teacher to train": (
         notebook("pretrain", teacher="mbert"),
-        "the study 'toy' has no teacher 'mbert'; it has toy-bert, toy",
+        "no teacher called 'mbert'; params/studies/toy.yaml has toy-bert, toy",
     ),
     "an unknown study": (notebook("layers", study="dmeo"), "no study called 'dmeo'"),
     "an unknown task": (notebook("finetune", task="qa"), "task: 'qa' is none of tc, pos"),
@@ -1282,11 +1282,9 @@ def test_a_language_never_becomes_a_path(language, tmp_path, monkeypatch):
     )
     refused(lambda: corpora.load(language, Source("hub"), "train"), "no language called")
     refused(notebook("layers", language=language), "no language called")
-    refused(chain(language=language), "has no language")
+    refused(chain(language=language), "no language called")
     teacher = language or "/"
-    refused(
-        notebook("layers", teacher=teacher), f"the study 'toy' has no teacher {teacher!r} for 'mlt'"
-    )
+    refused(notebook("layers", teacher=teacher), f"no teacher for 'mlt' called {teacher!r}")
 
 
 def test_addresses_stay_below_their_folder(data):

@@ -1,7 +1,6 @@
 """Parameters become runs, completed by the study and checked once."""
 
 from lib.checks import Seed, check_choice, checked
-from lib.facts import fact
 from lib.study import limits, steps, studies
 from lib.study.run import Run
 from lib.study.studies import Study
@@ -20,7 +19,6 @@ def resolve(step: str, parameters: dict) -> Run:
     if step == "pretrain":
         pair = study.pair(None, teacher)
         return chain(study, pair.languages[0], pair.teacher, overrides)[0]
-    fact("languages", language)
     seed = checked(Seed, parameters.get("seed") or 0, "parameter seed")
     if entry.kind == "baseline":
         return baseline(study, language, parameters["task"], parameters["kind"], teacher, overrides)

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from lib import facts
-from lib.checks import Checked, checked
-from lib.errors import StudyError
+from lib.checks import Checked, checked, entry_of
 from lib.study import settings as settings_of
 
 
@@ -106,10 +105,7 @@ LATER = {  # step -> its settings that came after published records, with their 
 
 def step(name: str) -> Step:
     """The registry's entry of this name; StudyError if there is none."""
-    for entry in REGISTRY:
-        if entry.name == name:
-            return entry
-    raise StudyError(f"no step called {name!r}; there are {', '.join(names())}")
+    return entry_of({entry.name: entry for entry in REGISTRY}, name, "step", "lib/study/steps.py")
 
 
 def names(*kinds: str) -> tuple[str, ...]:

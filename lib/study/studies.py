@@ -10,7 +10,18 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator
 
 from lib import facts, files
-from lib.checks import Checked, Count, Name, Seed, Text, check_choice, checked, one_of, shown
+from lib.checks import (
+    Checked,
+    Count,
+    Name,
+    Seed,
+    Text,
+    check_choice,
+    checked,
+    entry_of,
+    one_of,
+    shown,
+)
 from lib.errors import StudyError
 from lib.facts import Source, fact
 from lib.study import steps
@@ -99,36 +110,23 @@ class Study(_File):
 
     def pair(self, language: str | None, teacher: str = "") -> _Pair:
         """The first pair with this language (None: any) and teacher (empty: any), or StudyError."""
-        for pair in self.pairs:
-            if teacher in ("", pair.teacher) and (language is None or language in pair.languages):
-                return pair
         file = f"params/studies/{self.name}.yaml"
-        languages = sorted({name for pair in self.pairs for name in pair.languages})
-        teachers = ", ".join(sorted({pair.teacher for pair in self.pairs}))
-        if language is not None and language not in languages:
-            raise StudyError(
-                f"the study {self.name!r} has no language {language!r}; it has "
-                f"{', '.join(languages)}: take one of these, or add {language!r} to {file} and "
-                "params/languages.yaml"
-            )
-        with_language = "" if language is None else f" for {language!r}"
-        raise StudyError(
-            f"the study {self.name!r} has no teacher {teacher!r}{with_language}; it has "
-            f"{teachers}: take one of these, or add the pair to {file}"
-        )
+        languages = dict.fromkeys(name for pair in self.pairs for name in pair.languages)
+        if language is not None:
+            entry_of(languages, language, "language", file, "add it to `pairs`")
+        pairs = [pair for pair in self.pairs if language is None or language in pair.languages]
+        teachers: dict[str, _Pair] = {}
+        for pair in pairs:
+            teachers.setdefault(pair.teacher, pair)
+        what = "teacher" if language is None else f"teacher for {language!r}"
+        return entry_of(teachers, teacher or pairs[0].teacher, what, file, "add the pair")
 
 
 def load(name: str) -> Study:
     """The study params/studies/<name>.yaml, checked; StudyError names the key and the file."""
-    folder = files.PARAMS / "studies"
-    known = sorted(file.stem for file in folder.glob("*.yaml"))
-    if name not in known:
-        raise StudyError(
-            f"no study called {shown(name)}; params/studies has {', '.join(known)}: take one of "
-            "these or add a file"
-        )
+    known = {file.stem: file for file in sorted((files.PARAMS / "studies").glob("*.yaml"))}
+    file = entry_of(known, name, "study", "params/studies", "add a file")
     checked(Name, name, "params/studies")
-    file = folder / f"{name}.yaml"
     stamps = tuple(path.stat().st_mtime_ns for path in (file, *sorted(files.PARAMS.glob("*.yaml"))))
     variables = ("STUDY_SOURCE", "STUDY_DATA_ROOT", "STUDY_MODELS_ROOT")
     return _load(name, file, (tuple(map(os.environ.get, variables)), stamps))

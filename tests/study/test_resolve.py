@@ -424,10 +424,10 @@ def test_the_amount_of_a_baseline_is_that_of_its_pair():
     [
         (("mlt", "ner", "ngrams"), "study 'toy': task: 'ner' is none of tc, pos"),
         (("mlt", "tc", "best"), "study 'toy': baseline: 'best' is none of majority, ngrams"),
-        (("hau", "tc", "ngrams"), "the study 'toy' has no language 'hau'"),
+        (("hau", "tc", "ngrams"), "no language called 'hau'; params/studies/toy.yaml"),
         (
             ("mlt", "tc", "ngrams", "toy-xlmr"),
-            "the study 'toy' has no teacher",
+            "no teacher for 'mlt' called 'toy-xlmr'",
         ),
         (
             ("mlt", "tc", "ngrams", "", {"finetune": {"limit": 3}}),
@@ -473,11 +473,11 @@ def test_the_seed_of_a_scoring_leaves_its_model_alone():
 @pytest.mark.parametrize(
     ("step", "given", "said"),
     [
-        ("prune", {}, "no step called 'prune'; there are pretrain, adapt, layers"),
+        ("prune", {}, "no step called 'prune'; lib/study/steps.py has pretrain, a"),
         ("adapt", {"study": "none"}, "no study called 'none'; params/studies has toy"),
-        ("adapt", {"language": "xxx"}, "no language called 'xxx'; params/languages.yaml has"),
-        ("adapt", {"language": "hau"}, "the study 'toy' has no language 'hau'; it has mlt, slk"),
-        ("adapt", {"teacher": "gpt"}, "the study 'toy' has no teacher 'gpt' for 'mlt'; it has toy"),
+        ("adapt", {"language": "xxx"}, "no language called 'xxx'; params/studies/toy.yaml has"),
+        ("adapt", {"language": "hau"}, "no language called 'hau'; params/studies/toy.yaml has mlt"),
+        ("adapt", {"teacher": "gpt"}, "no teacher for 'mlt' called 'gpt'; params/studies/toy.yaml"),
         ("adapt", {"seed": -1}, "parameter seed: -1 is out of range; give a whole number below"),
         ("adapt", {"seed": "one"}, "parameter seed: 'one' is not a whole number"),
         ("adapt", {"order": ["adapt"]}, "study 'toy': order: starts with pretrain and names each"),

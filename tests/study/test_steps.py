@@ -24,7 +24,9 @@ def test_the_registry_names_each_step_once_and_its_notebook_exists():
         assert (files.ROOT / "notebooks" / "study" / f"{entry.notebook}.ipynb").exists()
         assert steps.step(entry.name) is entry
         assert entry.makes_model is bool(entry.row)
-    with pytest.raises(StudyError, match="no step called 'prune'; there are pretrain, adapt, "):
+    with pytest.raises(
+        StudyError, match=r"no step called 'prune'; lib/study/steps\.py has pretrain, adapt, "
+    ):
         steps.step("prune")
 
 
