@@ -42,11 +42,10 @@ def data() -> Path:
     return named("STUDY_DATA") or (ROOT / "data").resolve()
 
 
-def name_absolutely() -> None:
-    """Make the variables that name folders absolute, for processes that run in other folders."""
-    for variable in ("STUDY_DATA", "STUDY_PARAMS", "STUDY_DATA_ROOT", "STUDY_MODELS_ROOT"):
-        if folder := named(variable):
-            os.environ[variable] = str(folder)
+def environment() -> dict[str, str]:
+    """The environment for processes in other folders: variables that name folders are absolute."""
+    names = ("STUDY_DATA", "STUDY_PARAMS", "STUDY_DATA_ROOT", "STUDY_MODELS_ROOT")
+    return os.environ | {name: str(named(name)) for name in names if named(name)}
 
 
 def models() -> Path:

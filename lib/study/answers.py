@@ -79,6 +79,5 @@ def _file(run: Run) -> Path:
 
 
 def _read(run: Run) -> dict | None:
-    if not _file(run).exists():
-        return None
-    return json.loads(_file(run).read_text(encoding="utf-8"))
+    file = _file(run)
+    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None

@@ -5,7 +5,6 @@ of its own. What libraries keep inside stays; the project's own code seeds every
 it uses.
 """
 
-import os
 import sys
 import tempfile
 from contextlib import contextmanager
@@ -41,7 +40,6 @@ def warm_kernel(environment: dict[str, str] | None = None):
     from jupyter_client import AsyncKernelManager  # a blocking one never hears of a death
     from jupyter_core.utils import run_sync
 
-    files.name_absolutely()
     with tempfile.TemporaryDirectory(prefix="kernel-") as folder:
         address = str(Path(folder) / "socket")
         manager = AsyncKernelManager(kernel_name="python3", transport="ipc", ip=address)
@@ -51,7 +49,9 @@ def warm_kernel(environment: dict[str, str] | None = None):
                 _empty(manager)
             else:
                 run_sync(manager.start_kernel)(
-                    cwd=str(files.ROOT), env=environment or os.environ, extra_arguments=_NO_HISTORY
+                    cwd=str(files.ROOT),
+                    env=environment or files.environment(),
+                    extra_arguments=_NO_HISTORY,
                 )
             _execute(manager, notebook, copy, parameters)
 

@@ -6,7 +6,6 @@ another order.
 """
 
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -43,7 +42,7 @@ def repeat(run: Run, published: Path | None = None) -> list[str]:
     record = elsewhere / run.record.relative_to(files.data())
     if not record.exists():
         threads = old.get("made", {}).get("environment", {}).get("threads")
-        variables = os.environ | {"STUDY_DATA": str(elsewhere)}
+        variables = files.environment() | {"STUDY_DATA": str(elsewhere)}
         variables.pop("OMP_NUM_THREADS", None)  # without a number each library takes its default
         variables |= {"OMP_NUM_THREADS": str(threads)} if threads else {}
         with make.warm_kernel(variables) as execute:

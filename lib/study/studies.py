@@ -61,7 +61,11 @@ class _Pair(Checked):
     set: dict = {}  # noqa: RUF012 (pydantic copies it)
 
 
-class _Variant(Checked):
+class Variant(Checked):
+    """Runs that a study makes beside its own, with other settings; what it leaves out is the
+    study's.
+    """
+
     set: dict
     order: Order | None = None
     score: list[str] | None = None
@@ -82,7 +86,7 @@ class _File(Checked):
     tasks: list[_Task]
     seeds: _Seeds
     order: Order | None = None
-    variants: list[_Variant] | None = None
+    variants: list[Variant] | None = None
     measure: dict | None = None
     baselines: list[one_of(lambda: steps.choices("baseline", "kind"))] | None = None
     data_root: Text | None = None
