@@ -107,11 +107,6 @@ class Study(_File):
         """The steps that a chain of the study may have: those with settings."""
         return tuple(step for step in steps.names("teacher", "cut") if step in self.settings)
 
-    @property
-    def reference(self) -> str:
-        """The step whose model the students of the study are compared with."""
-        return reference(self.order)
-
     def pair(self, language: str | None, teacher: str = "") -> _Pair:
         """The first pair with this language (None: any) and teacher (empty: any), or StudyError."""
         file = f"params/studies/{self.name}.yaml"
