@@ -182,7 +182,7 @@ FILES = {  # what stands where in a study file (nothing: the key is gone) -> wor
         "pairs: expected `key: value` pairs, got 'toy-bert'",
     ),
     "pairs that are a mapping": ("pairs", {}, "pairs: {} is not a list"),
-    "a pair's unknown step": ("pairs.0.set", {"layer": {}}, "pairs: set: unknown key 'layer'"),
+    "a pair's unknown step": ("pairs.0.set", {"layer": {}}, "pairs: set: 'layer' is none of p"),
     "a pair's bad setting": (
         "pairs.0.set",
         {"layers": {"steps": "5"}},
@@ -476,7 +476,7 @@ REQUESTS = {
     ),
     "overrides of no step": (
         chain(overrides={"layer": {"steps": 1}}),
-        "overrides: unknown key 'layer'; it takes adapt, ffn",
+        "overrides: 'layer' is none of pretrain, adapt, layers",
     ),
     "overrides of no setting": (
         chain(overrides={"layers": {"step": 1}}),

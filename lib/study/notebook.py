@@ -30,7 +30,6 @@ _ORIGINS = {  # what a record says of a teacher's weights
     "hub": ("repository", "revision", "licence"),
     "package": ("package", "version", "file", "sha256", "licence"),
 }
-_ORIGIN = "origin.json"  # beside the checkpoints: what they were made from
 
 
 def begin(step: str) -> Run:
@@ -77,15 +76,15 @@ def teacher(run: Run):
 def checkpoints(run: Run) -> Path:
     """Folder of a run's checkpoints. Until the run is finished, a second process waits here.
 
-    Checkpoints that were made from other text or after another model are removed.
+    Other text, or another model before this run, has a folder of its own.
     """
     _lock(run)
-    if steps.step(run.step).makes_model and not _same_origin(run):
-        if run.checkpoints.exists():
-            print(f"the checkpoints of {run.id} were made from other data; it begins again")
-            shutil.rmtree(run.checkpoints)
-        files.write_json(run.checkpoints / _ORIGIN, _origin(run))
-    return run.checkpoints
+    folder = run.checkpoints / _origin(run)
+    if run.checkpoints.exists() and not folder.exists():
+        print(f"the checkpoints of {run.id} were made from other data; it begins again")
+    with files.room(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def finish(run: Run, model, tokenizer, scores: dict, data: dict, **parts) -> dict:
@@ -98,7 +97,7 @@ def finish(run: Run, model, tokenizer, scores: dict, data: dict, **parts) -> dic
     from lib.model import encoder
 
     _lock(run)
-    if run.checkpoints.exists() and not _same_origin(run):
+    if run.checkpoints.exists() and not (run.checkpoints / _origin(run)).exists():
         raise StudyError(
             f"{run.id}: its text or the model before it changed meanwhile; run it again"
         )
@@ -190,17 +189,11 @@ def _lock(run: Run) -> None:
             _locks[run.id] = stack.pop_all()
 
 
-def _origin(run: Run) -> dict:
-    """What the result of a run depends on beside its settings: text, weights, earlier records."""
+def _origin(run: Run) -> str:
+    """A name for what a result depends on beside its settings: text, weights, earlier records."""
     text = {language: corpora.describe(language, run.study.source) for language in run.languages}
     before = [records.read(each) for each in run.lineage()[:-1] if each.record.exists()]
-    return {"text": text, "before": [records.digest(record) for record in before]} | _weights(run)
-
-
-def _same_origin(run: Run) -> bool:
-    """Whether a run's checkpoints were made from what is there now."""
-    note = run.checkpoints / _ORIGIN
-    return note.exists() and json.loads(note.read_text(encoding="utf-8")) == _origin(run)
+    return records.digest({"text": text, "before": [*map(records.digest, before)]} | _weights(run))
 
 
 def _finished(run: Run, record: dict) -> dict:

@@ -20,7 +20,6 @@ from lib.checks import (
     checked,
     entry_of,
     one_of,
-    shown,
 )
 from lib.errors import StudyError
 from lib.facts import Source, fact
@@ -178,10 +177,7 @@ def override(study: Study, settings: dict, given: dict, where: str) -> dict:
     """`settings` of all steps with those of `given` in their place, all checked."""
     result = dict(settings)
     for step, changes in given.items():
-        known = (*study.chain_steps, "finetune", *steps.names("measure"))
-        if step not in known:
-            takes = ", ".join(sorted(known))
-            raise StudyError(f"{where}: unknown key {shown(step)}; it takes {takes}")
+        check_choice(step, (*study.chain_steps, "finetune", *steps.names("measure")), where)
         result[step] = steps.merged(step, settings.get(step, {}), changes, f"{where}: {step}")
     return result
 

@@ -146,7 +146,11 @@ def test_checkpoints_of_other_text_or_of_another_model_are_not_used(toy, tmp_pat
         assert not (notebook.checkpoints(run) / "checkpoint-4").exists()
         said = f"the checkpoints of {run.id} were made from other data; it begins again\n"
         assert capsys.readouterr().out == said and killed_and_begun_again()
-    text.with_suffix(".txt.gz").write_text("tlieta\n", encoding="utf-8")
+    text.with_suffix(".txt.gz").rename(text)
+    text.write_text("wieħed\n", encoding="utf-8")
+    toy_study.finish(first)
+    assert (notebook.checkpoints(run) / "checkpoint-4").exists()  # as it was at first
+    text.write_text("tlieta\n", encoding="utf-8")
     with pytest.raises(StudyError, match=r"its text or the model before it changed meanwhile; run"):
         finish(run)
     assert not run.record.exists() and not run.folder.exists()

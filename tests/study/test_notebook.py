@@ -329,7 +329,8 @@ def test_a_baseline_has_a_record_and_no_model(toy, fakes):
 
 def test_checkpoints_are_one_process_alone_until_the_run_is_finished(toy, fakes):
     run = chain(studies.load("toy"), "mlt")[0]
-    assert notebook.checkpoints(run) == notebook.checkpoints(run) == run.checkpoints
+    folder = notebook.checkpoints(run)
+    assert folder == notebook.checkpoints(run) and folder.parent == run.checkpoints
     said: queue.Queue = queue.Queue()
 
     def other():  # a lock belongs to a thread, so this one is like another process

@@ -277,7 +277,7 @@ def test_cuts_of_an_adapted_teacher_say_so_where_the_study_has_the_plain_one():
         ({"hidden": {"max_length": 129}}, "hidden: max_length 129 was asked for; the teacher has"),
         ({"hidden": {"hidden_size": 50}}, "a hidden size of 50 was asked for; 4 heads stay"),
         ({"hidden": {"hidden_size": 100}}, "a hidden size of 100 was asked for; 4 heads stay"),
-        ({"prune": {}}, "overrides: unknown key 'prune'; it takes adapt"),
+        ({"prune": {}}, "overrides: 'prune' is none of pretrain, adapt"),
         ({"layers": {"depth": 3}}, "overrides: layers: unknown key 'depth'; it takes acc"),
         ({"layers": 3}, "overrides: layers: 3 is not a mapping"),
     ],
