@@ -114,27 +114,16 @@ def finish(run: Run, model, tokenizer, scores: dict, data: dict, **parts) -> dic
 
 def finish_scoring(run: Run, scores: dict, data: dict, **parts) -> dict:
     """Write the record of a scoring or measuring run, and its scores into the model's card."""
-    from lib.export import card
-
     _lock(run)
     parts |= {"scores": scores, "data": data}
     if run.step == "baseline":
         about = {"id": run.id, "step": run.step, "parameters": parts.pop("parameters")}
         record = records.compose(run, about, _seconds(run, parts), **parts)
     else:
-        of_model = records.read(run.parent)
-        record = records.compose(run, of_model["model"], _seconds(run, parts), **parts)
+        about = records.read(run.parent)["model"]
+        record = records.compose(run, about, _seconds(run, parts), **parts)
         with files.alone(run.parent.folder / "README.md", f"writing the card of {run.parent.id}"):
-            others = [*_scores_of(run.parent, run), record]
-            measured = {
-                f"{name} ({other['language']})": value
-                for other in others
-                if other["task"] is None
-                for name, value in other["scores"].items()
-            }
-            of_model["scores"] |= measured
-            tasks = [other for other in others if other["task"]]
-            text = card.text(of_model, _lineage(run.parent), tasks)
+            text = _card(run.parent, record)
             files.write_whole(run.parent.folder / "README.md", text)
     return _finished(run, record)
 
@@ -152,15 +141,22 @@ def _seconds(run: Run, parts: dict) -> dict:
     return {"total": round(time.monotonic() - began, 2)} | parts.pop("seconds", {})
 
 
-def _scores_of(model: Run, besides: Run) -> list[dict]:
-    """Records of the runs that scored or measured a model, without one of them."""
-    found = []
+def _card(model: Run, scored: dict) -> str:
+    """The card of a model, with the record `scored` and those of other runs that scored it."""
+    from lib.export import card
+
+    record, others = records.read(model), []
     for step in steps.names("task", "measure"):
         for file in sorted((files.runs() / step).glob("*.json")):
-            record = json.loads(file.read_text(encoding="utf-8"))
-            if record["model"]["id"] == model.id and record["id"] != besides.id:
-                found.append(record)
-    return found
+            other = json.loads(file.read_text(encoding="utf-8"))
+            if other["model"]["id"] == model.id and other["id"] != scored["id"]:
+                others.append(other)
+    for other in (*others, scored):
+        if other["task"] is None:
+            said = {f"{name} ({other['language']})": one for name, one in other["scores"].items()}
+            record["scores"] |= said
+    tasks = [other for other in (*others, scored) if other["task"]]
+    return card.text(record, _lineage(model), tasks)
 
 
 def _weights(run: Run) -> dict:
@@ -184,9 +180,9 @@ def _weights(run: Run) -> dict:
 def _lock(run: Run) -> None:
     """Take the lock of a run, which `_finished` frees."""
     if run.id not in _locks:
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(files.alone(run.checkpoints, f"making {run.id}"))
-            _locks[run.id] = stack.pop_all()
+        stack = contextlib.ExitStack()
+        stack.enter_context(files.alone(run.checkpoints, f"making {run.id}"))
+        _locks[run.id] = stack
 
 
 def _origin(run: Run) -> str:

@@ -193,7 +193,7 @@ def _root(given: str | None, variable: str) -> Path | None:
     """The folder that a variable names, or else a study file, as seen from the repository."""
     if not given or os.environ.get(variable):
         return files.named(variable)
-    return (files.ROOT / os.path.expanduser(checked(Text, given, variable))).resolve()
+    return (files.ROOT / os.path.expanduser(given)).resolve()
 
 
 def _check(study: Study, where: str) -> None:
