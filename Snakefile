@@ -29,7 +29,6 @@ ALIKE = [name for name in NAMES if str(parse_config([f"study={name}"])["study"])
 if len(ALIKE) > 1:
     sys.exit(f"Snakemake takes the studies {' and '.join(ALIKE)} for one; rename one, or use `python -m lib.study make`")
 STUDY = ALIKE[0] if ALIKE else GIVEN
-files.name_absolutely()
 FOLDER = files.runs() / "studies"
 MARKERS = FOLDER / f".{STUDY}"
 BEGAN = time.monotonic()

@@ -5,7 +5,7 @@ The types (Text, Count, Rate, ...) are for the fields of a `Checked` class.
 
 import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import date
 from typing import Annotated, Any
 
@@ -24,7 +24,6 @@ from lib.errors import StudyError
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}"  # a name is part of run ids, and so of file names
 _OR_MORE, _ABOVE = (f"give a number {lowest}, below 1e12" for lowest in ("of 0 or more", "above 0"))
 _adapter = functools.cache(TypeAdapter)  # one of a kind takes a moment to build
-_NO_PAIRS = "expected `key: value` pairs, got {}"
 _SHOWN = 100  # characters of a wrong value that a message shows
 
 
@@ -36,46 +35,32 @@ def shown(value) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
-def wrong(message: str) -> PydanticCustomError:
-    """An error of a check, to be raised by validators of Checked classes."""
-    return PydanticCustomError("wrong", "{message}", {"message": message})
-
-
-def _printable(text: str) -> str:
-    if not text.isprintable():
-        raise wrong(f"{shown(text)} holds a character that cannot be printed; take it out")
-    return text
-
-
 def _name(text: Any) -> str:
     if not isinstance(text, str):
         hint = " (YAML reads a bare no, yes, on and off as a truth value)"
         hint = hint if isinstance(text, bool) else ""
-        raise wrong(f"the name {shown(text)} is not text{hint}; put it in quotes")
+        raise ValueError(f"the name {shown(text)} is not text{hint}; put it in quotes")
     if not re.fullmatch(_NAME, text):
-        raise wrong(
+        raise ValueError(
             f"{shown(text)} cannot be a name, since it becomes part of file names; take letters "
             "a to z and digits, after the first also . _ -, 100 at most"
         )
     return text
 
 
-def _below(text: str) -> str:
-    if not re.fullmatch(rf"{_NAME}(/{_NAME})*", text):
-        raise wrong(f"{shown(text)} is not a path below a folder; write it as name/name")
-    return text
+def _text(allowed: Callable[[str], Any], said: str):
+    """The type of a text that `allowed` accepts; `said` goes on after a text that it does not."""
+
+    def check(text: str) -> str:
+        if not allowed(text):
+            raise ValueError(f"{shown(text)} {said}")
+        return text
+
+    return Annotated[str, AfterValidator(check)]
 
 
-def _repository(text: str) -> str:
-    if not re.fullmatch(rf"{_NAME}(/{_NAME})?", text):
-        raise wrong(f"{shown(text)} is not an id of the hub; write owner/name")
-    return text
-
-
-def _sha256(text: str) -> str:
-    if not re.fullmatch(r"[0-9a-f]{64}", text):
-        raise wrong(f"{shown(text)} is no sha256; write its 64 digits, 0 to 9 and a to f")
-    return text
+def _like(pattern: str) -> Callable[[str], Any]:
+    return re.compile(pattern).fullmatch
 
 
 def within(kind: type, allowed: Callable[[Any], bool], hint: str):
@@ -89,10 +74,22 @@ def within(kind: type, allowed: Callable[[Any], bool], hint: str):
     return Annotated[kind, AfterValidator(check)]
 
 
-Text = Annotated[str, AfterValidator(_printable)]
-Below = Annotated[Text, AfterValidator(_below)]
-Repository = Annotated[Text, AfterValidator(_repository)]
-Sha256 = Annotated[Text, AfterValidator(_sha256)]
+def one_of(choices: Callable[[], Iterable]):
+    """The type of a value that is one of the choices, which are looked up when it is checked."""
+    return Annotated[Any, AfterValidator(lambda value: _one_of(value, choices()))]
+
+
+def _one_of(value, choices):
+    if value not in list(choices):
+        names = ", ".join(map(str, choices))
+        raise ValueError(f"{shown(value)} is none of {names}; take one of these")
+    return value
+
+
+Text = _text(str.isprintable, "holds a character that cannot be printed; take it out")
+Below = _text(_like(f"{_NAME}(/{_NAME})*"), "is not a path below a folder; write it as name/name")
+Repository = _text(_like(f"{_NAME}(/{_NAME})?"), "is not an id of the hub; write owner/name")
+Sha256 = _text(_like("[0-9a-f]{64}"), "is no sha256; write its 64 digits, 0 to 9 and a to f")
 Name = Annotated[Any, AfterValidator(_name)]
 Count = within(int, lambda number: 0 <= number < 1e12, _OR_MORE)
 Positive = within(int, lambda number: 0 < number < 1e12, _ABOVE)
@@ -109,29 +106,39 @@ class Checked(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _keys(cls, given):
-        if not isinstance(given, dict):
-            raise wrong(_NO_PAIRS.format(shown(given)))
-        for key in given if cls.model_config["extra"] == "forbid" else ():
-            if key not in cls.model_fields:
+    def _known(cls, given):
+        if isinstance(given, dict) and cls.model_config["extra"] == "forbid":
+            for key in (key for key in given if key not in cls.model_fields):
                 known = ", ".join(sorted(cls.model_fields))
-                raise wrong(f"unknown key {shown(key)}; it takes {known}")
-        needed = [key for key, field in cls.model_fields.items() if field.is_required()]
-        if missing := [key for key in needed if key not in given]:
-            raise wrong(f"{', '.join(sorted(missing))} is missing; add it")
+                raise ValueError(f"unknown key {shown(key)}; it takes {known}")
         return given
 
 
-def checked(kind, value, where: str):
-    """`value` as a Checked class or annotation; StudyError names the place and the mistake."""
+def checked(kind, value, where: str, partly: bool = False):
+    """`value` as a Checked class or annotation; StudyError names the place and the mistake.
+
+    With `partly` a mapping may lack keys, and comes back as it is.
+    """
     try:
-        return _adapter(kind).validate_python(value, strict=True)
+        found = _adapter(kind).validate_python(value, strict=True)
+        return value if partly else found
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = [where, *_keys(value, first["loc"], first["input"])]
-        if first["type"] == "union_tag_invalid":
-            place.append(first["ctx"]["discriminator"].strip("'"))
-        raise StudyError(f"{': '.join(place)}: {_said(first)}") from None
+        errors = error.errors(include_url=False)
+    wrong = [error for error in errors if error["type"] != "missing"]
+    if partly and not wrong:
+        return value
+    first = (wrong or errors)[0]
+    if isinstance(error := first.get("ctx", {}).get("error"), StudyError):
+        raise error  # of another file, which it names
+    way, said = first["loc"], _said(first)
+    if not wrong:
+        way = way[:-1]
+        missing = sorted(error["loc"][-1] for error in errors if error["loc"][:-1] == way)
+        said = f"{', '.join(missing)} is missing; add it"
+    place = [where, *_keys(value, way, first["input"])]
+    if first["type"] == "union_tag_invalid":
+        place.append(first["ctx"]["discriminator"].strip("'"))
+    raise StudyError(f"{': '.join(place)}: {said}")
 
 
 def _keys(value, way, wrong_part) -> list[str]:
@@ -161,8 +168,8 @@ _TYPES = {
 def _said(error: dict) -> str:
     """One of pydantic's errors in the words of this project."""
     kind, value, context = error["type"], error["input"], error.get("ctx", {})
-    if kind == "wrong":
-        return context["message"]
+    if kind == "value_error":  # of a validator of this project
+        return str(context["error"])
     if kind == "out_of_range":
         return f"{shown(value)} is out of range; {context['hint']}"
     if kind in ("literal_error", "union_tag_invalid"):
@@ -172,8 +179,8 @@ def _said(error: dict) -> str:
         return f"{shown(value)} is none of {choices}; take one of these"
     if kind == "union_tag_not_found":
         return f"{context['discriminator'].strip(chr(39))} is missing; add it"
-    if kind == "model_attributes_type":
-        return _NO_PAIRS.format(shown(value))
+    if kind in ("model_type", "model_attributes_type"):
+        return f"expected `key: value` pairs, got {shown(value)}"
     if kind.removesuffix("_type") in _TYPES:
         hint = ""
         if kind == "float_type" and isinstance(value, str):
@@ -186,6 +193,17 @@ def _said(error: dict) -> str:
 
 def check_choice(value, choices, where: str) -> None:
     """StudyError unless the value is one of the choices."""
-    if value not in list(choices):
-        names = ", ".join(map(str, choices))
-        raise StudyError(f"{where}: {shown(value)} is none of {names}; take one of these")
+    try:
+        _one_of(value, choices)
+    except ValueError as error:
+        raise StudyError(f"{where}: {error}") from None
+
+
+def entry_of(entries: dict, key, what: str, place: str, missing: str = "add an entry"):
+    """The entry with this key; StudyError says which `place` has, and what to do if it is none."""
+    if key not in list(entries):
+        raise StudyError(
+            f"no {what} called {shown(key)}; {place} has {', '.join(map(str, entries))}: take one "
+            f"of these or {missing}"
+        )
+    return entries[key]

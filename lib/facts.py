@@ -9,7 +9,7 @@ import yaml
 from pydantic import ConfigDict, Field, model_validator
 
 from lib import checks, files
-from lib.checks import Checked, Count, Name, Positive, Rate, Share, Text, checked, shown
+from lib.checks import Checked, Count, Name, Positive, Rate, Share, Text, checked, entry_of, shown
 from lib.errors import StudyError
 
 SOURCES = ("sample", "local", "hub")
@@ -63,13 +63,7 @@ def facts(name: str) -> dict:
 
 def fact(name: str, key: str) -> dict:
     """The entry `key` of params/<name>.yaml; StudyError says which entries exist."""
-    entries = facts(name)
-    if key not in list(entries):
-        raise StudyError(
-            f"no {name.rstrip('s')} called {shown(key)}; params/{name}.yaml has "
-            f"{', '.join(map(str, entries))}: take one of these or add an entry"
-        )
-    return entries[key]
+    return entry_of(facts(name), key, name.removesuffix("s"), f"params/{name}.yaml")
 
 
 class _Loader(yaml.SafeLoader):
@@ -78,10 +72,8 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent, index):
         if self.check_event(yaml.AliasEvent):
             alias = self.peek_event()
-            raise StudyError(
-                f"{alias.start_mark.name}:{alias.start_mark.line + 1}: the alias *{alias.anchor} "
-                "is not taken; write out what it stands for"
-            )
+            problem = f"the alias *{alias.anchor} is not taken; write out what it stands for"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=alias.start_mark)
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node, deep=False):
@@ -91,21 +83,17 @@ class _Loader(yaml.SafeLoader):
             plain = isinstance(key_node, yaml.ScalarNode)
             if not plain or key in seen:
                 wrong = "appears twice; keep one" if plain else "is no plain word; write it as one"
-                line = f"{node.start_mark.name}:{key_node.start_mark.line + 1}"
-                raise StudyError(f"{line}: the key {shown(key)} {wrong}")
+                problem = f"the key {shown(key)} {wrong}"
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key_node.start_mark)
             seen.add(key)
         return super().construct_mapping(node, deep)
 
     def construct_object(self, node, deep=False):
         try:
             return super().construct_object(node, deep)
-        except StudyError:
-            raise
         except ValueError as error:  # 2024-13-45 looks like a date
-            line = f"{node.start_mark.name}:{node.start_mark.line + 1}"
-            value = shown(getattr(node, "value", ""))
-            message = f"{line}: {value} cannot be read ({error}); put quotes around a text"
-            raise StudyError(message) from None
+            problem = f"{shown(node.value)} cannot be read ({error}); put quotes around a text"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark) from None
 
 
 @functools.lru_cache(maxsize=256)
@@ -116,8 +104,8 @@ def _parsed(file: Path, changed: int) -> dict:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or getattr(error, "reason", error)
-        line = mark.line + 1 if mark else "?"
-        raise StudyError(f"{file}:{line}: not valid YAML: {problem}") from None
+        kind = "" if type(error) is yaml.MarkedYAMLError else "not valid YAML: "  # "" for ours
+        raise StudyError(f"{file}:{mark.line + 1 if mark else '?'}: {kind}{problem}") from None
     except UnicodeDecodeError as error:
         raise StudyError(
             f"{file}: not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8"
@@ -147,12 +135,12 @@ def _changed(file: Path) -> int:
 @functools.lru_cache(maxsize=256)
 def _checked_facts(name: str, file: Path, changed: int) -> dict:
     entries, where = read_yaml(file), f"params/{name}.yaml"
+    if name == "training":
+        checked(_Training, entries, where)
     for key, entry in entries.items():
         checked(Name, key, where)
         if name in _KINDS:
             checked(_KINDS[name], entry, f"{where}: {key}")
-    if name == "training":
-        checked(_Training, entries, where)
     return entries
 
 
@@ -170,7 +158,7 @@ class _Language(_Open):
     def _names_of_data(self):
         for key, value in self.model_extra.items():
             if isinstance(value, str) and {"..", ""} & set(value.split("/")):
-                raise checks.wrong(f"{key}: {shown(value)} cannot name published data; correct it")
+                raise ValueError(f"{key}: {shown(value)} cannot name published data; correct it")
         return self
 
 

@@ -3,14 +3,13 @@
 STUDY_DATA moves what a study makes, STUDY_PARAMS the parameters; `named` reads such variables.
 """
 
-import contextlib
 import errno
+import functools
 import glob
 import hashlib
 import json
 import os
 import shutil
-import time
 import uuid
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,11 +42,10 @@ def data() -> Path:
     return named("STUDY_DATA") or (ROOT / "data").resolve()
 
 
-def name_absolutely() -> None:
-    """Make the variables that name folders absolute, for processes that run in other folders."""
-    for variable in ("STUDY_DATA", "STUDY_PARAMS", "STUDY_DATA_ROOT", "STUDY_MODELS_ROOT"):
-        if folder := named(variable):
-            os.environ[variable] = str(folder)
+def environment() -> dict[str, str]:
+    """The environment for processes in other folders: variables that name folders are absolute."""
+    names = ("STUDY_DATA", "STUDY_PARAMS", "STUDY_DATA_ROOT", "STUDY_MODELS_ROOT")
+    return os.environ | {name: str(named(name)) for name in names if named(name)}
 
 
 def models() -> Path:
@@ -81,16 +79,8 @@ def whole_folder(folder: Path):
                 path.chmod(part.stat().st_mode & 0o666)
             _flush(path)
         if folder.exists():
-            old = part.with_suffix(".old")
-            folder.rename(old)
-            try:
-                part.rename(folder)
-            except OSError:
-                old.rename(folder)
-                raise
-            _remove(old)
-        else:
-            part.rename(folder)
+            folder.rename(part.with_suffix(".old"))
+        part.rename(folder)
         _flush(folder.parent)
 
 
@@ -115,42 +105,28 @@ def write_json(file: Path, value) -> None:
 def sha256(path: Path) -> str:
     """Checksum (64 hexadecimal digits) of a file, or of the names and contents of a folder.
 
-    A file is read again only if its size or its time has changed since. The notes are in
-    data/runs/.checksums.json.
+    A process reads a file again only if its size or its time has changed since.
     """
     if path.is_dir():
         names = sorted(file for file in path.rglob("*") if file.is_file())
         inside = "".join(f"{file.relative_to(path).as_posix()}\0{sha256(file)}\n" for file in names)
         return hashlib.sha256(inside.encode()).hexdigest()
-    status, notes = path.stat(), runs() / ".checksums.json"
-    stamp = [status.st_size, status.st_mtime_ns]
-    known = _checksums(notes).get(str(path), [])
-    if known[:2] == stamp:
-        return known[2]
-    with open(path, "rb") as handle:
-        digest = hashlib.file_digest(handle, "sha256").hexdigest()
-    # a younger file may change without a change of its time; without a note it is only read again
-    if time.time_ns() - status.st_mtime_ns > 10**9:
-        with contextlib.suppress(StudyError), alone(notes, "noting checksums"):
-            write_json(notes, _checksums(notes) | {str(path): [*stamp, digest]})
-    return digest
+    status = path.stat()
+    return _sha256(path, status.st_size, status.st_mtime_ns)
 
 
-def _checksums(notes: Path) -> dict:
-    """Path -> [size, time, checksum]; empty if the notes cannot be read."""
-    try:
-        return json.loads(notes.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
+@functools.lru_cache(maxsize=4096)
+def _sha256(file: Path, _size: int, _changed: int) -> str:
+    with open(file, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 @contextmanager
-def alone(target: Path, doing: str, wait: bool = True):
+def alone(target: Path, doing: str):
     """Hold the lock that belongs to the path `target`, which need not exist, while the block runs.
 
-    A second process prints that it waits; with `wait` off it gets a BlockingIOError. One process
-    may take a lock several times. The system frees the lock of a process that ends, however it
-    ends. An empty lock file stays.
+    A second process prints that it waits. One process may take a lock several times. The system
+    frees the lock of a process that ends, however it ends. An empty lock file stays.
     """
     name = hashlib.sha256(str(Path(target).absolute()).encode()).hexdigest()[:24]
     folder = runs() / ".locks"
@@ -160,8 +136,6 @@ def alone(target: Path, doing: str, wait: bool = True):
             folder.mkdir(parents=True, exist_ok=True)
             lock.acquire(blocking=False)
     except Timeout:
-        if not wait:
-            raise BlockingIOError(f"another process is {doing}") from None
         print(f"waiting: another process is {doing}", flush=True)
         lock.acquire()
     try:
@@ -206,39 +180,29 @@ def is_full(error: BaseException | None, place: Path) -> bool:
     return False
 
 
-def sweep(target: Path) -> None:
-    """Remove what killed writers left of `target`; restore the old content if none is there."""
-    with contextlib.suppress(BlockingIOError), alone(target, f"writing {target}", wait=False):
-        _sweep(target)
-
-
-def _sweep(target: Path) -> None:
-    """As `sweep`; the lock of `target` is held."""
-    for left in sorted(target.parent.glob(f".{glob.escape(target.name)}.*")):
-        if left.suffix == ".old" and not target.exists():
-            left.rename(target)
-        elif left.suffix in (".old", ".part"):
-            _remove(left)
-
-
 @contextmanager
 def _writing(target: Path):
     """Yield an unused path beside `target`, alone with it; the path is gone when the block ends."""
     with room(target), alone(target, f"writing {target}"):
         target.parent.mkdir(parents=True, exist_ok=True)
         _sweep(target)
-        part = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
         try:
-            yield part
+            yield target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
         finally:
-            _remove(part)
+            _sweep(target)
 
 
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
+def _sweep(target: Path) -> None:
+    """Remove what writers left of `target`; put the old content back if none is there."""
+    for left in sorted(target.parent.glob(f".{glob.escape(target.name)}.*")):
+        if left.suffix not in (".old", ".part"):
+            continue
+        if left.suffix == ".old" and not target.exists():
+            left.rename(target)
+        elif left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink()
 
 
 def _flush(path: Path) -> None:

@@ -132,7 +132,11 @@ FILES = {  # what stands where in a study file (nothing: the key is gone) -> wor
         "prefix",
         "finetune: method: 'prefix' is none of adapter, full",
     ),
-    "epochs of no kind of task": ("finetune.epochs", 3, "finetune: unknown key 'epochs'"),
+    "half an epoch for all tasks": (
+        "finetune.epochs",
+        2.5,
+        "finetune: epochs: 2.5 is not a whole number",
+    ),
     "half an epoch": (
         "finetune.sequence.epochs",
         2.5,
@@ -178,7 +182,7 @@ FILES = {  # what stands where in a study file (nothing: the key is gone) -> wor
         "pairs: expected `key: value` pairs, got 'toy-bert'",
     ),
     "pairs that are a mapping": ("pairs", {}, "pairs: {} is not a list"),
-    "a pair's unknown step": ("pairs.0.set", {"layer": {}}, "pairs: set: unknown key 'layer'"),
+    "a pair's unknown step": ("pairs.0.set", {"layer": {}}, "pairs: set: 'layer' is none of p"),
     "a pair's bad setting": (
         "pairs.0.set",
         {"layers": {"steps": "5"}},
@@ -416,11 +420,11 @@ def notebook(step, **given):
 REQUESTS = {
     "a language the study has not": (
         chain(language="eng"),
-        "the study 'toy' has no language 'eng'; it has mlt, slk, swh: take one of",
+        "no language called 'eng'; params/studies/toy.yaml has mlt, slk, swh: take one of",
     ),
     "a language nobody has": (
         notebook("layers", language="xxx"),
-        "no language called 'xxx'; params/languages.yaml has mlt",
+        "no language called 'xxx'; params/studies/toy.yaml has mlt",
     ),
     "a language that ends early": (
         notebook("layers", language="mlt\0"),
@@ -429,15 +433,15 @@ REQUESTS = {
     "an empty language": (notebook("layers", language=""), "no language called ''"),
     "the other pair's teacher": (
         chain(teacher="toy-xlmr"),
-        "has no teacher 'toy-xlmr' for 'mlt'; it has toy-bert, toy-xlmr: take one of",
+        "no teacher for 'mlt' called 'toy-xlmr'; params/studies/toy.yaml has toy-bert: take one of",
     ),
     "an unknown teacher": (
         notebook("layers", teacher="bert"),
-        "has no teacher 'bert' for 'mlt'; it has toy-bert, toy-xlmr: take one of",
+        "no teacher for 'mlt' called 'bert'; params/studies/toy.yaml has toy-bert: take one of",
     ),
     "an unknown teacher to train": (
         notebook("pretrain", teacher="mbert"),
-        "the study 'toy' has no teacher 'mbert'; it has toy-bert, toy",
+        "no teacher called 'mbert'; params/studies/toy.yaml has toy-bert, toy",
     ),
     "an unknown study": (notebook("layers", study="dmeo"), "no study called 'dmeo'"),
     "an unknown task": (notebook("finetune", task="qa"), "task: 'qa' is none of tc, pos"),
@@ -472,7 +476,7 @@ REQUESTS = {
     ),
     "overrides of no step": (
         chain(overrides={"layer": {"steps": 1}}),
-        "overrides: unknown key 'layer'; it takes adapt, ffn",
+        "overrides: 'layer' is none of pretrain, adapt, layers",
     ),
     "overrides of no setting": (
         chain(overrides={"layers": {"step": 1}}),
@@ -522,13 +526,13 @@ REQUESTS = {
         scoring(overrides={"finetune": {"reduction_factor": 0}}),
         "overrides: finetune: reduction_factor: 0 is out of range",
     ),
-    "epochs of no kind": (
-        scoring(overrides={"finetune": {"epochs": 3}}),
-        "overrides: finetune: unknown key 'epochs'",
+    "no epochs at all": (
+        scoring(overrides={"finetune": {"epochs": 0}}),
+        "overrides: finetune: epochs: 0 is out of range",
     ),
     "a kind that is a number": (
         scoring(overrides={"finetune": {"token": 3}}),
-        "overrides: finetune: token: 3 is not a mapping of `key: value` pairs",
+        "overrides: finetune: token: expected `key: value` pairs, got 3",
     ),
     "a measure of half a sentence": (
         notebook("lens", overrides={"lens": {"sentences": 0.5}}),
@@ -1278,11 +1282,9 @@ def test_a_language_never_becomes_a_path(language, tmp_path, monkeypatch):
     )
     refused(lambda: corpora.load(language, Source("hub"), "train"), "no language called")
     refused(notebook("layers", language=language), "no language called")
-    refused(chain(language=language), "has no language")
+    refused(chain(language=language), "no language called")
     teacher = language or "/"
-    refused(
-        notebook("layers", teacher=teacher), f"the study 'toy' has no teacher {teacher!r} for 'mlt'"
-    )
+    refused(notebook("layers", teacher=teacher), f"no teacher for 'mlt' called {teacher!r}")
 
 
 def test_addresses_stay_below_their_folder(data):

@@ -15,12 +15,11 @@ import sys
 
 from lib import files
 from lib.errors import StudyError
-from lib.study import check, make, plan, publish, repeat, state, studies
+from lib.study import check, make, plan, publish, repeat, state
 from lib.study.run import Run
 
 
-def status(study: str, runs: list[Run]) -> None:
-    """Print the state of each run."""
+def _status(runs: list[Run]) -> None:
     known: dict[str, str] = {}
     for run in runs:
         print(f"{state.state(run, known):5} {run.notebook.stem} {run.id}")
@@ -28,8 +27,7 @@ def status(study: str, runs: list[Run]) -> None:
     print(f"{done} of {len(runs)} runs done")
 
 
-def look(study: str, runs: list[Run]) -> None:
-    """Print what the runs need, one thing a line; exit with status 1 if something is wrong."""
+def _check(runs: list[Run]) -> None:
     rows = check.table(runs)
     width = max(len(row.what) for row in rows)
     for row in rows:
@@ -38,53 +36,53 @@ def look(study: str, runs: list[Run]) -> None:
         sys.exit(f"{wrong} of {len(rows)} are wrong; nothing was made")
 
 
-def make_all(study: str, runs: list[Run]) -> None:
-    """Check what the runs need, make them, and say where the results are."""
+def _make(runs: list[Run]) -> None:
     check.before(runs)
     make.make(runs)
-    print(
-        f"{len(runs)} runs of {study} are done. Models: {files.models()}. Records: {files.runs()}"
-    )
+    places = f"Models: {files.models()}. Records: {files.runs()}"
+    print(f"{len(runs)} runs of {runs[0].study.name} are done. {places}")
 
 
-def write(study: str, publishing: bool) -> None:
-    """Write a study's records to the folder of published or of collected records."""
+def _collect(runs: list[Run], publishing: bool = False) -> None:
+    study = runs[0].study.name
     folder = files.RESULTS if publishing else files.runs() / "studies"
     found = publish.collect(study, partial=publishing)
     publish.write(study, folder, found)
     print(f"{len(found)} records of {study} in {folder}")
 
 
-def repeat_each(study: str, runs: list[Run]) -> None:
-    """Make each run again; exit with the differences."""
-    published = files.RESULTS / f"{study}.jsonl"
+def _publish(runs: list[Run]) -> None:
+    _collect(runs, publishing=True)
+
+
+def _repeat(runs: list[Run]) -> None:
     for run in runs:
+        published = files.RESULTS / f"{run.study.name}.jsonl"
         found = repeat.repeat(run, published if published.exists() else None)
         if found:
             sys.exit("\n".join([f"{len(found)} numbers of {run.id} differ:", *found]))
         print(f"{run.id}: the same record again")
 
 
-def leaks(study: str) -> None:
-    """Print, for each language and task, how many test examples the text to train on holds."""
+def _leaks(runs: list[Run]) -> None:
     from lib.data.leaks import table
 
-    own = studies.load(study)
-    languages = dict.fromkeys(name for pair in own.pairs for name in pair.languages)
+    study = runs[0].study
+    languages = dict.fromkeys(name for pair in study.pairs for name in pair.languages)
     for language, task, count, known in table(
-        languages, own.tasks, own.source, own.corpus["train"]
+        languages, study.tasks, study.source, study.corpus["train"]
     ):
         print(f"{language} {task:3} {count:6,} test examples, {known:,} in the text")
 
 
 _COMMANDS = {
-    "status": status,
-    "check": look,
-    "make": make_all,
-    "collect": lambda study, runs: write(study, publishing=False),
-    "publish": lambda study, runs: write(study, publishing=True),
-    "repeat": repeat_each,
-    "leaks": lambda study, runs: leaks(study),
+    "status": _status,
+    "check": _check,
+    "make": _make,
+    "collect": _collect,
+    "publish": _publish,
+    "repeat": _repeat,
+    "leaks": _leaks,
 }
 
 
@@ -108,7 +106,7 @@ def main() -> None:
                     f"`python -m lib.study status {asked.study}` lists them"
                 )
         chosen = [runs[name] for name in asked.ids] or list(runs.values())
-        _COMMANDS[asked.action](asked.study, chosen)
+        _COMMANDS[asked.action](chosen)
     except StudyError as error:
         sys.exit(str(error))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lib import files
 from lib.facts import fact
-from lib.study import resolve, steps
+from lib.study import resolve, steps, studies
 from lib.study.run import Run
 
 
@@ -22,9 +22,9 @@ def keep(run: Run, gold: Sequence, predictions: Sequence) -> None:
 def paired(run: Run) -> dict:
     """The score of a task run minus that of each reference: `to` (id), `difference`, `interval`.
 
-    References are, trained on the task in the same way: the teacher of the study's main chain
-    (`Study.reference`); for a variant the main chain's model of the same step; the model before the
-    last cut; and the study's baselines. References without answers, or with answers to other
+    References are, trained on the task in the same way: the teacher of the study's main chain (see
+    `studies.reference`); for a variant the main chain's model of the same step; the model before
+    the last cut; and the study's baselines. References without answers, or with answers to other
     examples, are left out.
     """
     ours = _read(run)
@@ -56,7 +56,7 @@ def _references(run: Run) -> dict[str, Run]:
     study, cuts = run.study, steps.names("cut")
     own = {model.step: model for model in resolve.chain(study, run.language, run.teacher)}
     models = {
-        "teacher": own[study.reference],
+        "teacher": own[studies.reference(own)],
         "study's own": own.get(run.parent.step),
         "before the cut": run.parent.parent if run.parent.step in cuts else None,
     }
@@ -79,6 +79,5 @@ def _file(run: Run) -> Path:
 
 
 def _read(run: Run) -> dict | None:
-    if not _file(run).exists():
-        return None
-    return json.loads(_file(run).read_text(encoding="utf-8"))
+    file = _file(run)
+    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None

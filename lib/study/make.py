@@ -5,10 +5,9 @@ of its own. What libraries keep inside stays; the project's own code seeds every
 it uses.
 """
 
-import shutil
 import sys
 import tempfile
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from lib import files
@@ -17,44 +16,47 @@ from lib.study import state
 from lib.study.run import Run
 
 _READY = 60  # seconds that a kernel has to answer
+_NO_HISTORY = ["--HistoryManager.hist_file=:memory:"]
 
 
 def make(runs: list[Run]) -> None:
-    """Make the runs that are not done, in their order; remove what killed processes left."""
+    """Make the runs that are not done, in their order."""
     with warm_kernel() as execute:
         for number, run in enumerate(runs, 1):
             with files.alone(files.runs() / "making" / run.id, f"making {run.id}"):
-                if state.state(run) == state.DONE:
-                    _tidy(run)
-                else:
+                if state.state(run) != state.DONE:
                     print(f"{number} of {len(runs)}: {run.notebook.stem}: {run.id}", flush=True)
                     execute(run.notebook, run.record.with_suffix(".ipynb"), run.parameters)
 
 
-def _tidy(run: Run) -> None:
-    """Remove what a kill left of a finished run, unless another process makes it again."""
-    with suppress(BlockingIOError), files.alone(run.checkpoints, f"making {run.id}", wait=False):
-        shutil.rmtree(run.checkpoints, ignore_errors=True)
-        files.sweep(run.folder)
-        files.sweep(run.record)
-
-
 @contextmanager
-def warm_kernel():
+def warm_kernel(environment: dict[str, str] | None = None):
     """Yield a function execute(notebook, copy, parameters); its kernel ends with the context.
 
     The executed copy is written cell by cell. A failing cell becomes a StudyError that names the
-    run, the reason and the copy. The kernel talks through sockets of this user alone.
+    run, the reason and the copy. The kernel talks through sockets of this user alone. It has the
+    variables of `environment`, or else those of this process.
     """
     from jupyter_client import AsyncKernelManager  # a blocking one never hears of a death
     from jupyter_core.utils import run_sync
 
-    files.name_absolutely()
     with tempfile.TemporaryDirectory(prefix="kernel-") as folder:
         address = str(Path(folder) / "socket")
         manager = AsyncKernelManager(kernel_name="python3", transport="ipc", ip=address)
+
+        def execute(notebook, copy, parameters):
+            if manager.has_kernel:
+                _empty(manager)
+            else:
+                run_sync(manager.start_kernel)(
+                    cwd=str(files.ROOT),
+                    env=environment or files.environment(),
+                    extra_arguments=_NO_HISTORY,
+                )
+            _execute(manager, notebook, copy, parameters)
+
         try:
-            yield lambda notebook, copy, parameters: _execute(manager, notebook, copy, parameters)
+            yield execute
         finally:
             if manager.has_kernel:
                 run_sync(manager.shutdown_kernel)(now=True)
@@ -67,8 +69,6 @@ def _execute(manager, notebook: Path, copy: Path, parameters: dict) -> None:
     from papermill.exceptions import PapermillExecutionError
 
     papermill_engines.register("warm", NBClientEngine)
-    if manager.has_kernel:
-        _empty(manager)
     copy.parent.mkdir(parents=True, exist_ok=True)
     try:
         papermill.execute_notebook(

@@ -25,7 +25,11 @@ from lib.study.run import Run
 
 _began: dict[str, float] = {}  # run id -> when its notebook began
 _locks: dict[str, contextlib.ExitStack] = {}  # run id -> the lock that this process holds
-_ORIGIN = "origin.json"  # beside the checkpoints: what they were made from
+_ORIGINS = {  # what a record says of a teacher's weights
+    "local": ("folder",),
+    "hub": ("repository", "revision", "licence"),
+    "package": ("package", "version", "file", "sha256", "licence"),
+}
 
 
 def begin(step: str) -> Run:
@@ -72,15 +76,15 @@ def teacher(run: Run):
 def checkpoints(run: Run) -> Path:
     """Folder of a run's checkpoints. Until the run is finished, a second process waits here.
 
-    Checkpoints that were made from other text or after another model are removed.
+    Other text, or another model before this run, has a folder of its own.
     """
     _lock(run)
-    if steps.step(run.step).makes_model and not _same_origin(run):
-        if run.checkpoints.exists():
-            print(f"the checkpoints of {run.id} were made from other data; it begins again")
-            shutil.rmtree(run.checkpoints)
-        files.write_json(run.checkpoints / _ORIGIN, _origin(run))
-    return run.checkpoints
+    folder = run.checkpoints / _origin(run)
+    if run.checkpoints.exists() and not folder.exists():
+        print(f"the checkpoints of {run.id} were made from other data; it begins again")
+    with files.room(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def finish(run: Run, model, tokenizer, scores: dict, data: dict, **parts) -> dict:
@@ -93,7 +97,7 @@ def finish(run: Run, model, tokenizer, scores: dict, data: dict, **parts) -> dic
     from lib.model import encoder
 
     _lock(run)
-    if run.checkpoints.exists() and not _same_origin(run):
+    if run.checkpoints.exists() and not (run.checkpoints / _origin(run)).exists():
         raise StudyError(
             f"{run.id}: its text or the model before it changed meanwhile; run it again"
         )
@@ -105,38 +109,23 @@ def finish(run: Run, model, tokenizer, scores: dict, data: dict, **parts) -> dic
     parts |= {"scores": scores, "data": data} | _weights(run)
     record = records.compose(run, about, _seconds(run, parts), **parts)
     encoder.save(model, tokenizer, run.folder, card.text(record, _lineage(run)))
-    files.write_json(run.record, record)
-    _release(run)
-    return record
+    return _finished(run, record)
 
 
 def finish_scoring(run: Run, scores: dict, data: dict, **parts) -> dict:
     """Write the record of a scoring or measuring run, and its scores into the model's card."""
-    from lib.export import card
-
     _lock(run)
     parts |= {"scores": scores, "data": data}
     if run.step == "baseline":
         about = {"id": run.id, "step": run.step, "parameters": parts.pop("parameters")}
         record = records.compose(run, about, _seconds(run, parts), **parts)
     else:
-        of_model = records.read(run.parent)
-        record = records.compose(run, of_model["model"], _seconds(run, parts), **parts)
+        about = records.read(run.parent)["model"]
+        record = records.compose(run, about, _seconds(run, parts), **parts)
         with files.alone(run.parent.folder / "README.md", f"writing the card of {run.parent.id}"):
-            others = [*_scores_of(run.parent, run), record]
-            measured = {
-                f"{name} ({other['language']})": value
-                for other in others
-                if other["task"] is None
-                for name, value in other["scores"].items()
-            }
-            of_model["scores"] |= measured
-            tasks = [other for other in others if other["task"]]
-            text = card.text(of_model, _lineage(run.parent), tasks)
+            text = _card(run.parent, record)
             files.write_whole(run.parent.folder / "README.md", text)
-    files.write_json(run.record, record)
-    _release(run)
-    return record
+    return _finished(run, record)
 
 
 def _lineage(run: Run) -> list[dict]:
@@ -152,15 +141,22 @@ def _seconds(run: Run, parts: dict) -> dict:
     return {"total": round(time.monotonic() - began, 2)} | parts.pop("seconds", {})
 
 
-def _scores_of(model: Run, besides: Run) -> list[dict]:
-    """Records of the runs that scored or measured a model, without one of them."""
-    found = []
+def _card(model: Run, scored: dict) -> str:
+    """The card of a model, with the record `scored` and those of other runs that scored it."""
+    from lib.export import card
+
+    record, others = records.read(model), []
     for step in steps.names("task", "measure"):
         for file in sorted((files.runs() / step).glob("*.json")):
-            record = json.loads(file.read_text(encoding="utf-8"))
-            if record["model"]["id"] == model.id and record["id"] != besides.id:
-                found.append(record)
-    return found
+            other = json.loads(file.read_text(encoding="utf-8"))
+            if other["model"]["id"] == model.id and other["id"] != scored["id"]:
+                others.append(other)
+    for other in (*others, scored):
+        if other["task"] is None:
+            said = {f"{name} ({other['language']})": one for name, one in other["scores"].items()}
+            record["scores"] |= said
+    tasks = [other for other in (*others, scored) if other["task"]]
+    return card.text(record, _lineage(model), tasks)
 
 
 def _weights(run: Run) -> dict:
@@ -168,43 +164,37 @@ def _weights(run: Run) -> dict:
     from lib.data import hub
 
     entry = facts.fact("models", run.teacher)
-    published = run.step == "adapt" and run.settings["published"]
-    if run.step == "pretrain" and entry["make"] == "local":
-        digest = files.sha256(run.study.models_root / entry["folder"])
-        return {"weights": {"folder": entry["folder"], "sha256": digest}}
-    if run.step == "pretrain" and entry["make"] == "package":
-        names = ("package", "version", "file", "sha256", "licence")
-        return {"weights": {name: entry[name] for name in names}}
-    if published or (run.step == "pretrain" and entry["make"] == "hub"):
-        entry = entry["adapted"][run.language] if published else entry
-        repository, revision = entry["repository"], entry["revision"]
-        commit = hub.model_commit(repository, revision) or revision
-        licence = entry["licence"]
-        return {"weights": {"repository": repository, "revision": commit, "licence": licence}}
-    return {}
+    if run.step == "adapt" and run.settings["published"]:
+        entry = {"make": "hub"} | entry["adapted"][run.language]
+    elif run.step != "pretrain" or entry["make"] == "new":
+        return {}
+    weights = {name: entry[name] for name in _ORIGINS[entry["make"]]}
+    if entry["make"] == "local":
+        weights["sha256"] = files.sha256(run.study.models_root / entry["folder"])
+    elif entry["make"] == "hub":
+        commit = hub.model_commit(entry["repository"], entry["revision"])
+        weights["revision"] = commit or entry["revision"]
+    return {"weights": weights}
 
 
 def _lock(run: Run) -> None:
-    """Take the lock of a run, which `_release` frees."""
+    """Take the lock of a run, which `_finished` frees."""
     if run.id not in _locks:
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(files.alone(run.checkpoints, f"making {run.id}"))
-            _locks[run.id] = stack.pop_all()
+        stack = contextlib.ExitStack()
+        stack.enter_context(files.alone(run.checkpoints, f"making {run.id}"))
+        _locks[run.id] = stack
 
 
-def _origin(run: Run) -> dict:
-    """What the result of a run depends on beside its settings: text, weights, earlier records."""
+def _origin(run: Run) -> str:
+    """A name for what a result depends on beside its settings: text, weights, earlier records."""
     text = {language: corpora.describe(language, run.study.source) for language in run.languages}
     before = [records.read(each) for each in run.lineage()[:-1] if each.record.exists()]
-    return {"text": text, "before": [records.digest(record) for record in before]} | _weights(run)
+    return records.digest({"text": text, "before": [*map(records.digest, before)]} | _weights(run))
 
 
-def _same_origin(run: Run) -> bool:
-    """Whether a run's checkpoints were made from what is there now."""
-    note = run.checkpoints / _ORIGIN
-    return note.exists() and json.loads(note.read_text(encoding="utf-8")) == _origin(run)
-
-
-def _release(run: Run) -> None:
+def _finished(run: Run, record: dict) -> dict:
+    """Write a run's record, the last thing of all, and free its lock."""
     shutil.rmtree(run.checkpoints, ignore_errors=True)
+    files.write_json(run.record, record)
     _locks.pop(run.id).close()
+    return record

@@ -13,10 +13,10 @@ SCORES = 8  # scores that are made in one process: more start fewer processes, f
 def runs(name: str) -> list[Run]:
     """All runs of a study, in an order in which they can be made."""
     study, found = studies.load(name), {}
-    for variant in (None, *study.variants):
+    for variant in (studies.Variant(set={}), *study.variants):  # the first is the study itself
         for pair in study.pairs:
             for language in pair.languages:
-                if variant is None or language in (variant.languages or pair.languages):
+                if language in (variant.languages or pair.languages):
                     for run in _of_variant(study, variant, pair.teacher, language):
                         found.setdefault(run.id, run)
     return list(found.values())
@@ -47,24 +47,21 @@ def batches(name: str) -> list[list[Run]]:
     return list(groups.values())
 
 
-def _of_variant(study: Study, variant, teacher: str, language: str):
-    """The runs, scores and baselines of one chain; those of the study itself without a variant."""
-    changes = variant.set if variant else {}
-    default = (study.score, study.tasks, study.task_seeds, study.measure)
-    given = (getattr(variant, key, None) for key in ("score", "tasks", "seeds", "measure"))
-    both = zip(default, given, strict=True)
-    score, tasks, seeds, measures = (one if other is None else other for one, other in both)
-    models = chain(study, language, teacher, changes, order=variant.order if variant else ())
+def _of_variant(study: Study, variant: studies.Variant, teacher: str, language: str):
+    """The runs, scores and baselines of one chain; the study says what the variant does not."""
+    said = {key: value for key, value in variant if value is not None}
+    score, tasks = said.get("score", study.score), said.get("tasks", study.tasks)
+    models = chain(study, language, teacher, variant.set, order=variant.order or ())
     score = [step for step in score if step in {run.step for run in models}]
     last = max((place for place, run in enumerate(models) if run.step in score), default=-1)
-    yield from models[: last + 1] if changes else models
+    yield from models[: last + 1] if variant.set else models
     for task in tasks if score else ():
         for kind in study.baselines:
-            yield baseline(study, language, task, kind, teacher, changes)
+            yield baseline(study, language, task, kind, teacher, variant.set)
     for step in score:
         model = next(run for run in models if run.step == step)
         for task in tasks:
-            for seed in seeds:
-                yield scoring(model, language, task, seed, changes)
-        for kind in measures:
-            yield measuring(model, language, kind, changes)
+            for seed in said.get("seeds", study.seeds.tasks):
+                yield scoring(model, language, task, seed, variant.set)
+        for kind in said.get("measure", study.measure):
+            yield measuring(model, language, kind, variant.set)

@@ -124,15 +124,16 @@ class Run:
     @property
     def parameters(self) -> dict:
         """The notebook's parameters that make this run; what the study says is left out."""
-        result = {"study": self.study.name, "language": self.language, "teacher": self.teacher}
-        if self._entry.kind == "baseline":
-            result |= {"task": self.task, "kind": self.settings["kind"]}
-        elif self._entry.kind == "task":
-            result |= {"task": self.task, "model_step": self.parent.step, "seed": self.seed}
-        elif self._entry.kind == "measure":
-            result |= {"model_step": self.parent.step}
-        elif self.step != "pretrain":
-            result |= {"seed": self.seed}
+        kind = self._entry.kind
+        result = {
+            "study": self.study.name,
+            "language": self.language,
+            "teacher": self.teacher,
+            "task": self.task,
+            "kind": self.settings.get("kind"),
+            "model_step": self.parent.step if kind in ("task", "measure") else None,
+            "seed": self.seed if self.parent and kind != "measure" else None,
+        }
         result = {key: value for key, value in result.items() if value is not None}
         if self.order != self.study.order[: len(self.order)]:
             result["order"] = list(self.order)
@@ -140,10 +141,8 @@ class Run:
         for name, value in self.changed.items():
             step, dot, setting = name.partition(".")
             if dot:
-                section = overrides.setdefault("finetune" if step == "baseline" else step, {})
-                if step == "finetune" and setting in settings_of.Tuning.model_fields:
-                    section = section.setdefault(fact("tasks", self.task)["kind"], {})
-                section[setting] = value
+                step = "finetune" if step == "baseline" else step
+                overrides.setdefault(step, {})[setting] = value
         return result | ({"overrides": overrides} if overrides else {})
 
     def lineage(self) -> list["Run"]:

@@ -1,13 +1,18 @@
-"""The settings of each step, with their types and defaults; a study file sets the rest."""
+"""The settings of each step, with their types and defaults; a study file sets the rest.
 
-from typing import Literal
+A setting with LATER came after published records. At its default it is left out of records and run
+ids.
+"""
+
+from typing import Annotated, Literal
 
 from pydantic import model_validator
 
-from lib.checks import Checked, Count, Number, Positive, Rate, Share, within, wrong
+from lib.checks import Checked, Count, Number, Positive, Rate, Share, within
 
 Length = within(int, lambda tokens: 3 <= tokens < 1e12, "give a number of 3 or more, below 1e12")
 Precision = Literal["auto", "float32", "bfloat16"]
+LATER = "later"
 
 
 class Training(Checked):
@@ -35,9 +40,9 @@ class Distillation(Training):
     step, 0 takes all.
     """
 
-    distillation_target: Literal["logits", "hidden"] = "logits"
-    taught_by: Literal["before", "teacher"] = "before"
-    sentences: Count = 0
+    distillation_target: Annotated[Literal["logits", "hidden"], LATER] = "logits"
+    taught_by: Annotated[Literal["before", "teacher"], LATER] = "before"
+    sentences: Annotated[Count, LATER] = 0
     distillation_loss: Literal["mse", "kl", "plain_kl"] = "mse"
     mlm_weight: Share = 0.5
     temperature: Rate = 2.0
@@ -51,12 +56,14 @@ class Layers(Distillation):
     layer_choice: Literal[
         "last_k", "first_k", "stride", "stride_last", "first_last_k", "search", "random"
     ]
-    refit: bool = False
+    refit: Annotated[bool, LATER] = False
 
     @model_validator(mode="after")
     def _fits_layers_of_the_teacher(self):
         if self.refit and self.layer_choice == "random":
-            raise wrong("refit: random layers stand for no layers of the teacher; set it to false")
+            raise ValueError(
+                "refit: random layers stand for no layers of the teacher; set it to false"
+            )
         return self
 
 
@@ -68,7 +75,7 @@ class Ffn(Checked):
     batch_size: Positive
     max_length: Length
     part: Literal["train", "dev"]
-    refit: bool = False
+    refit: Annotated[bool, LATER] = False
 
 
 class Hidden(Distillation):
@@ -87,12 +94,20 @@ class Vocabulary(Checked):
     counting: Literal["count", "documents"]
 
 
-class Tuning(Checked):
-    """How a task is trained; a study says it for each kind of task, or for a single task.
+class Finetuning(Checked):
+    """Step 5, for one task; a study says it for all tasks, for a kind of task, or for a task.
 
     `head_rate` times the learning rate is that of the task head.
     """
 
+    method: Literal["adapter", "full"]
+    reduction_factor: Positive = 16
+    adapter_input: Literal["ffn", "layer_norm"] = "layer_norm"
+    first_subword: bool = True
+    train_limit: Count
+    precision: Precision = "auto"
+    pooling: Annotated[Literal["first", "mean"], LATER] = "first"
+    base_width: Annotated[Count, LATER] = 0
     epochs: Positive
     batch_size: Positive
     learning_rate: Rate
@@ -101,20 +116,7 @@ class Tuning(Checked):
     warmup: Share = 0.0
     max_steps: Count = 0
     patience: Count = 0
-    head_rate: Rate = 1.0
-
-
-class Finetuning(Checked):
-    """Step 5, apart from `Tuning`."""
-
-    method: Literal["adapter", "full"]
-    reduction_factor: Positive = 16
-    adapter_input: Literal["ffn", "layer_norm"] = "layer_norm"
-    first_subword: bool = True
-    train_limit: Count
-    precision: Precision = "auto"
-    pooling: Literal["first", "mean"] = "first"
-    base_width: Count = 0
+    head_rate: Annotated[Rate, LATER] = 1.0
 
 
 class Baseline(Checked):

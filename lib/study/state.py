@@ -108,7 +108,10 @@ def _serving(run: Run) -> list[Path]:
 
 
 def _pin(run: Run, entry: dict) -> str | None:
-    """The data set or model that params/ pins to another commit than the one an entry names."""
+    """The data set that params/ pins to another commit than the one an entry names.
+
+    The pin of a teacher is part of the ids of its runs.
+    """
     pins = {
         corpus["data_set"]: corpus["revision"]
         for corpus in facts.facts("corpora").values()
@@ -118,11 +121,7 @@ def _pin(run: Run, entry: dict) -> str | None:
         for origin, names in tasks.published(task, run.language):
             if "data_set" in origin:
                 pins[origin["data_set"].format(**names)] = names["revision"]
-    teacher = facts.fact("models", run.teacher) if run.teacher else {}
-    for model in (teacher, *teacher.get("adapted", {}).values()):
-        if "repository" in model:
-            pins[model["repository"]] = model["revision"]
-    name = entry.get("data_set") or entry.get("repository")
-    pin = pins.get(name)
+    pin = pins.get(entry.get("data_set"))
     is_commit = pin and re.fullmatch("[0-9a-f]{40}", pin)
-    return f"the revision of {name} in params/" if is_commit and pin != entry["revision"] else None
+    other = is_commit and pin != entry["revision"]
+    return f"the revision of {entry['data_set']} in params/" if other else None

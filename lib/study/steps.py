@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from lib import facts
-from lib.checks import Checked, checked
-from lib.errors import StudyError
+from lib.checks import Checked, checked, entry_of
 from lib.study import settings as settings_of
 
 
@@ -94,23 +93,19 @@ REGISTRY = (  # the order of the models is the paper's; a study may change it
     ),
     Step("lens", "measure", "80_logit_lens", settings_of.Lens, label="logit lens"),
 )
-# Settings that came later than published records. At these values they are left out of records and
-# run ids.
-_DISTILLATION = {"distillation_target": "logits", "taught_by": "before", "sentences": 0}
-LATER = {
-    "layers": _DISTILLATION | {"refit": False},
-    "ffn": {"refit": False},
-    "hidden": _DISTILLATION,
-    "finetune": {"pooling": "first", "base_width": 0, "head_rate": 1.0},
+LATER = {  # step -> its settings that came after published records, with their defaults
+    entry.name: {
+        name: field.default
+        for name, field in entry.settings.model_fields.items()
+        if settings_of.LATER in field.metadata
+    }
+    for entry in REGISTRY
 }
 
 
 def step(name: str) -> Step:
     """The registry's entry of this name; StudyError if there is none."""
-    for entry in REGISTRY:
-        if entry.name == name:
-            return entry
-    raise StudyError(f"no step called {name!r}; there are {', '.join(names())}")
+    return entry_of({entry.name: entry for entry in REGISTRY}, name, "step", "lib/study/steps.py")
 
 
 def names(*kinds: str) -> tuple[str, ...]:
@@ -125,40 +120,31 @@ def choices(step_name: str, setting: str) -> tuple:
     return words if all(isinstance(word, str) for word in words) else ()
 
 
-def merged(name: str, base: dict, given: dict, where: str) -> dict:
+def merged(name: str, base: dict, given: dict | None, where: str) -> dict:
     """All settings of a step, checked: those of `given`, else those of `base`, else the defaults.
 
-    In `finetune` a section is named like a kind of task or like a task, and a task's section wins
-    over its kind's. But what `given` says of a kind wins over what `base` says of a task.
+    Those of `finetune` are a mapping from each task to its settings. There `given` may have a
+    section for a kind of task, which wins over the rest, and one for a task, which wins over both.
     """
-    if name != "finetune" or not isinstance(given, dict):
-        extra = given if isinstance(given, dict) else checked(dict, given, where)
-        return checked(step(name).settings, base | extra, where).model_dump()
-    kinds = {task: entry["kind"] for task, entry in facts.facts("tasks").items()}
-    sections = {*kinds, *kinds.values()}
-    general = {key: value for key, value in {**base, **given}.items() if key not in sections}
-    result = checked(settings_of.Finetuning, general, where).model_dump()
-    for kind in dict.fromkeys(kinds.values()):
-        section = base.get(kind, {}) | checked(dict, given.get(kind, {}), f"{where}: {kind}")
-        result[kind] = checked(settings_of.Tuning, section, f"{where}: {kind}").model_dump()
-    for task, kind in kinds.items():
-        former = {k: v for k, v in base.get(task, {}).items() if k not in given.get(kind, {})}
-        section = former | checked(dict, given.get(task, {}), f"{where}: {task}")
-        whole = checked(settings_of.Tuning, result[kind] | section, f"{where}: {task}").model_dump()
-        result |= {task: {key: whole[key] for key in section}} if section else {}
+    known, given = step(name).settings, checked(dict, {} if given is None else given, where)
+    if name != "finetune":
+        return checked(known, base | given, where).model_dump()
+    tasks = facts.facts("tasks")
+    sections = {*tasks, *(entry["kind"] for entry in tasks.values())}
+    general = {key: value for key, value in given.items() if key not in sections}
+    checked(known, general, where, partly=True)
+    result = {}
+    for task, entry in tasks.items():
+        result[task] = base.get(task, {}) | general
+        for section in (entry["kind"], task):
+            result[task] |= checked(known, given.get(section, {}), f"{where}: {section}", True)
+        if entry["kind"] == "token":
+            result[task]["pooling"] = "first"  # the head of a token task reads every token
+        result[task] = checked(known, result[task], f"{where}: {entry['kind']}").model_dump()
     return result
 
 
-def of_task(settings: dict, task: str) -> dict:
-    """The settings of one task's training, from all settings of `finetune`."""
-    kind = facts.fact("tasks", task)["kind"]
-    general = {key: value for key, value in settings.items() if not isinstance(value, dict)}
-    if kind == "token":
-        general["pooling"] = "first"  # the head of a token task reads every token
-    return general | settings[kind] | settings.get(task, {})
-
-
 def stated(name: str, settings: dict) -> dict:
-    """The settings as records and run ids hold them, without later ones at their former value."""
+    """The settings as records and run ids hold them, without LATER ones at their default."""
     later = LATER.get(name, {})
     return {key: value for key, value in settings.items() if later.get(key, ...) != value}

@@ -4,15 +4,43 @@ import functools
 import itertools
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator
 
 from lib import facts, files
-from lib.checks import Checked, Count, Name, Seed, Text, check_choice, checked, shown
+from lib.checks import (
+    Checked,
+    Count,
+    Name,
+    Seed,
+    Text,
+    check_choice,
+    checked,
+    entry_of,
+    one_of,
+)
 from lib.errors import StudyError
 from lib.facts import Source, fact
 from lib.study import steps
+
+
+def _ordered(order: list[str]) -> list[str]:
+    if not order or order[0] != "pretrain" or len(set(order)) != len(order):
+        names = ", ".join(order) or "nothing"
+        raise ValueError(f"starts with pretrain and names each step once, got {names}")
+    return order
+
+
+def _key_of(name: str):
+    """The type of a key of params/<name>.yaml."""
+    return Annotated[Text, AfterValidator(lambda key: fact(name, key) and key)]
+
+
+_Task = one_of(lambda: facts.facts("tasks"))
+_Measure = one_of(lambda: steps.names("measure"))
+Order = Annotated[list[one_of(lambda: steps.names("teacher", "cut"))], AfterValidator(_ordered)]
 
 
 class _Corpus(Checked):
@@ -27,19 +55,23 @@ class _Seeds(Checked):
 
 
 class _Pair(Checked):
-    teacher: Text
-    languages: list[Text]
+    teacher: _key_of("models")
+    languages: list[_key_of("languages")]
     set: dict = {}  # noqa: RUF012 (pydantic copies it)
 
 
-class _Variant(Checked):
+class Variant(Checked):
+    """Runs that a study makes beside its own, with other settings; what it leaves out is the
+    study's.
+    """
+
     set: dict
-    order: list[str] | None = None
+    order: Order | None = None
     score: list[str] | None = None
-    tasks: list[str] | None = None
+    tasks: list[_Task] | None = None
     seeds: list[Seed] | None = None
     languages: list[str] | None = None
-    measure: list[str] | None = None
+    measure: list[_Measure] | None = None
 
 
 class _File(Checked):
@@ -50,78 +82,49 @@ class _File(Checked):
     steps: dict
     finetune: dict
     score: list[str]
-    tasks: list[str]
+    tasks: list[_Task]
     seeds: _Seeds
-    order: list[str] | None = None
-    variants: list[_Variant] | None = None
+    order: Order | None = None
+    variants: list[Variant] | None = None
     measure: dict | None = None
-    baselines: list[str] | None = None
+    baselines: list[one_of(lambda: steps.choices("baseline", "kind"))] | None = None
     data_root: Text | None = None
     models_root: Text | None = None
 
 
-@dataclass(frozen=True, eq=False)
-class Study:
-    """A checked study: all settings of each step, and pairs of a teacher and its languages."""
+class Study(_File):
+    """A checked study: what its file says, all settings of each step, and where its data lie."""
 
     name: str
-    title: str
     source: Source
-    models_root: Path | None
     corpus: dict
-    pairs: tuple
-    order: tuple
+    models_root: Path | None
     settings: dict
-    score: tuple
-    tasks: tuple
-    baselines: tuple
-    measure: tuple
-    chain_seed: int
-    task_seeds: tuple
-    variants: tuple
 
     @property
     def chain_steps(self) -> tuple:
         """The steps that a chain of the study may have: those with settings."""
         return tuple(step for step in steps.names("teacher", "cut") if step in self.settings)
 
-    @property
-    def reference(self) -> str:
-        """The step whose model the students of the study are compared with."""
-        return reference(self.order)
-
     def pair(self, language: str | None, teacher: str = "") -> _Pair:
         """The first pair with this language (None: any) and teacher (empty: any), or StudyError."""
-        for pair in self.pairs:
-            if teacher in ("", pair.teacher) and (language is None or language in pair.languages):
-                return pair
         file = f"params/studies/{self.name}.yaml"
-        languages = sorted({name for pair in self.pairs for name in pair.languages})
-        teachers = ", ".join(sorted({pair.teacher for pair in self.pairs}))
-        if language is not None and language not in languages:
-            raise StudyError(
-                f"the study {self.name!r} has no language {language!r}; it has "
-                f"{', '.join(languages)}: take one of these, or add {language!r} to {file} and "
-                "params/languages.yaml"
-            )
-        with_language = "" if language is None else f" for {language!r}"
-        raise StudyError(
-            f"the study {self.name!r} has no teacher {teacher!r}{with_language}; it has "
-            f"{teachers}: take one of these, or add the pair to {file}"
-        )
+        languages = dict.fromkeys(name for pair in self.pairs for name in pair.languages)
+        if language is not None:
+            entry_of(languages, language, "language", file, "add it to `pairs`")
+        pairs = [pair for pair in self.pairs if language is None or language in pair.languages]
+        teachers: dict[str, _Pair] = {}
+        for pair in pairs:
+            teachers.setdefault(pair.teacher, pair)
+        what = "teacher" if language is None else f"teacher for {language!r}"
+        return entry_of(teachers, teacher or pairs[0].teacher, what, file, "add the pair")
 
 
 def load(name: str) -> Study:
     """The study params/studies/<name>.yaml, checked; StudyError names the key and the file."""
-    folder = files.PARAMS / "studies"
-    known = sorted(file.stem for file in folder.glob("*.yaml"))
-    if name not in known:
-        raise StudyError(
-            f"no study called {shown(name)}; params/studies has {', '.join(known)}: take one of "
-            "these or add a file"
-        )
+    known = {file.stem: file for file in sorted((files.PARAMS / "studies").glob("*.yaml"))}
+    file = entry_of(known, name, "study", "params/studies", "add a file")
     checked(Name, name, "params/studies")
-    file = folder / f"{name}.yaml"
     stamps = tuple(path.stat().st_mtime_ns for path in (file, *sorted(files.PARAMS.glob("*.yaml"))))
     variables = ("STUDY_SOURCE", "STUDY_DATA_ROOT", "STUDY_MODELS_ROOT")
     return _load(name, file, (tuple(map(os.environ.get, variables)), stamps))
@@ -131,49 +134,33 @@ def load(name: str) -> Study:
 def _load(name: str, file: Path, _state: tuple) -> Study:
     where = f"params/studies/{name}.yaml"
     raw = checked(_File, facts.read_yaml(file), where)
-    order = steps.names("teacher", "cut") if raw.order is None else raw.order
-    order = check_order(order, f"{where}: order")
-    checked(dict, raw.steps, f"{where}: steps")
-    for step in raw.steps:
-        check_choice(step, steps.names("teacher", "cut"), f"{where}: steps")
-    settings = {
-        step: _settings(step, raw.steps.get(step), f"{where}: steps: {step}")
-        for step in dict.fromkeys([*order, *raw.steps])
+    order = tuple(raw.order or steps.names("teacher", "cut"))
+    sections = {
+        "steps": (raw.steps, steps.names("teacher", "cut"), order),
+        "measure": (raw.measure or {}, steps.names("measure"), steps.names("measure")),
     }
-    settings["finetune"] = steps.merged("finetune", {}, raw.finetune, f"{where}: finetune")
-    for kind in raw.measure or ():
-        check_choice(kind, steps.names("measure"), f"{where}: measure")
-    for kind in steps.names("measure"):
-        settings[kind] = _settings(kind, (raw.measure or {}).get(kind), f"{where}: measure: {kind}")
-    study = Study(
-        name=name,
-        title=raw.title,
-        source=Source(_source(raw.source), _root(raw.data_root, "STUDY_DATA_ROOT")),
-        models_root=_root(raw.models_root, "STUDY_MODELS_ROOT"),
-        corpus=raw.corpus.model_dump(),
-        pairs=tuple(raw.pairs),
-        order=order,
-        settings=settings,
-        score=tuple(raw.score),
-        tasks=tuple(raw.tasks),
-        baselines=tuple(raw.baselines or ()),
-        measure=tuple(raw.measure or ()),
-        chain_seed=raw.seeds.chain,
-        task_seeds=tuple(raw.seeds.tasks),
-        variants=tuple(raw.variants or ()),
+    settings = {"finetune": steps.merged("finetune", {}, raw.finetune, f"{where}: finetune")}
+    for section, (given, known, needed) in sections.items():
+        for step in dict.fromkeys([*given, *needed]):
+            check_choice(step, known, f"{where}: {section}")
+            place = f"{where}: {section}: {step}"
+            settings[step] = steps.merged(step, {}, given.get(step), place)
+    study = Study.model_construct(
+        **dict(raw)
+        | {
+            "name": name,
+            "source": Source(_source(raw.source), _root(raw.data_root, "STUDY_DATA_ROOT")),
+            "models_root": _root(raw.models_root, "STUDY_MODELS_ROOT"),
+            "corpus": raw.corpus.model_dump(),
+            "order": order,
+            "settings": settings,
+            "measure": [*(raw.measure or ())],
+            "baselines": raw.baselines or [],
+            "variants": raw.variants or [],
+        }
     )
     _check(study, where)
     return study
-
-
-def check_order(order, where: str) -> tuple:
-    """The order as a tuple; StudyError unless it starts with pretrain and names a step once."""
-    for step in order:
-        check_choice(step, steps.names("teacher", "cut"), where)
-    if not order or order[0] != "pretrain" or len(set(order)) != len(order):
-        names = ", ".join(order) or "nothing"
-        raise StudyError(f"{where}: starts with pretrain and names each step once, got {names}")
-    return tuple(order)
 
 
 def reference(chain: Iterable[str]) -> str | None:
@@ -190,10 +177,7 @@ def override(study: Study, settings: dict, given: dict, where: str) -> dict:
     """`settings` of all steps with those of `given` in their place, all checked."""
     result = dict(settings)
     for step, changes in given.items():
-        known = (*study.chain_steps, "finetune", *steps.names("measure"))
-        if step not in known:
-            takes = ", ".join(sorted(known))
-            raise StudyError(f"{where}: unknown key {shown(step)}; it takes {takes}")
+        check_choice(step, (*study.chain_steps, "finetune", *steps.names("measure")), where)
         result[step] = steps.merged(step, settings.get(step, {}), changes, f"{where}: {step}")
     return result
 
@@ -209,40 +193,26 @@ def _root(given: str | None, variable: str) -> Path | None:
     """The folder that a variable names, or else a study file, as seen from the repository."""
     if not given or os.environ.get(variable):
         return files.named(variable)
-    return (files.ROOT / os.path.expanduser(checked(Text, given, variable))).resolve()
-
-
-def _settings(step: str, given, where: str) -> dict:
-    return steps.merged(step, {}, {} if given is None else given, where)
+    return (files.ROOT / os.path.expanduser(given)).resolve()
 
 
 def _check(study: Study, where: str) -> None:
-    """StudyError where a list names what does not exist, or settings cannot be."""
+    """StudyError where parts of the file do not fit each other."""
     if not study.pairs:
         raise StudyError(
             f"{where}: pairs: there are none; write `- {{teacher: ..., languages: [...]}}` lines"
         )
     for pair in study.pairs:
-        fact("models", pair.teacher)
-        for language in pair.languages:
-            fact("languages", language)
         if not pair.languages:
             raise StudyError(
                 f"{where}: pairs: {pair.teacher} has no languages; name one or take the pair out"
             )
         override(study, study.settings, pair.set, f"{where}: pairs: set")
-    known = {
-        "order": steps.names("teacher", "cut"),
-        "score": study.chain_steps,
-        "tasks": tuple(facts.facts("tasks")),
-        "languages": tuple(name for pair in study.pairs for name in pair.languages),
-        "baselines": steps.choices("baseline", "kind"),
-        "measure": steps.names("measure"),
-    }
-    parts = [(study, where), *((variant, f"{where}: variants") for variant in study.variants)]
-    for part, place in parts:
-        for key, choices in known.items():
-            for value in getattr(part, key, None) or ():
-                check_choice(value, choices, f"{place}: {key}")
+    languages = [name for pair in study.pairs for name in pair.languages]
+    for part, place in [(study, where), *((one, f"{where}: variants") for one in study.variants)]:
+        for step in part.score or ():
+            check_choice(step, study.chain_steps, f"{place}: score")
     for variant in study.variants:
+        for language in variant.languages or ():
+            check_choice(language, languages, f"{where}: variants: languages")
         override(study, study.settings, variant.set, f"{where}: variants: set")

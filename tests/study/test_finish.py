@@ -1,7 +1,5 @@
 """A finished run leaves a real model, its card and its record; scores reach the model's card."""
 
-import threading
-
 import pytest
 import toy_study
 import toys
@@ -10,7 +8,7 @@ from page_tables import rows_of
 from lib.errors import StudyError
 from lib.export import card
 from lib.model import encoder
-from lib.study import make, notebook, records, studies
+from lib.study import notebook, records, studies
 from lib.study.resolve import chain, scoring
 
 SAMPLE = {"kind": "sample"}
@@ -109,20 +107,16 @@ def test_a_model_that_could_not_be_saved_is_not_finished(runs, monkeypatch):
     assert runs[0].record.exists() and not runs[0].checkpoints.exists()
 
 
-def test_what_a_kill_leaves_of_a_finished_run_goes_unless_it_is_made_again(runs):
-    def tidy():  # a lock belongs to a thread, so this one is like another process
-        thread = threading.Thread(target=make._tidy, args=(runs[0],))
-        thread.start()
-        thread.join()
-
-    finish(runs[0])
+def test_a_kill_never_leaves_checkpoints_of_a_finished_run(runs, monkeypatch):
+    """A record says that its run is finished, and nothing removes checkpoints after that."""
     left = notebook.checkpoints(runs[0])
-    tidy()
-    assert left.exists()
+    write = notebook.files.write_json
+    seen = []
+    monkeypatch.setattr(
+        notebook.files, "write_json", lambda *given: (seen.append(left.exists()), write(*given))
+    )
     finish(runs[0])
-    left.mkdir()
-    tidy()
-    assert not left.exists() and runs[0].record.exists()
+    assert seen == [False] and runs[0].record.exists()
 
 
 def test_checkpoints_of_other_text_or_of_another_model_are_not_used(toy, tmp_path, capsys):
@@ -152,7 +146,11 @@ def test_checkpoints_of_other_text_or_of_another_model_are_not_used(toy, tmp_pat
         assert not (notebook.checkpoints(run) / "checkpoint-4").exists()
         said = f"the checkpoints of {run.id} were made from other data; it begins again\n"
         assert capsys.readouterr().out == said and killed_and_begun_again()
-    text.with_suffix(".txt.gz").write_text("tlieta\n", encoding="utf-8")
+    text.with_suffix(".txt.gz").rename(text)
+    text.write_text("wieħed\n", encoding="utf-8")
+    toy_study.finish(first)
+    assert (notebook.checkpoints(run) / "checkpoint-4").exists()  # as it was at first
+    text.write_text("tlieta\n", encoding="utf-8")
     with pytest.raises(StudyError, match=r"its text or the model before it changed meanwhile; run"):
         finish(run)
     assert not run.record.exists() and not run.folder.exists()

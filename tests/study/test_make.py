@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import nbformat
@@ -51,51 +50,6 @@ def test_what_is_missing_or_stale_is_made_again_and_only_that(runs, executed):
     files.write_json(runs[1].record, records.read(runs[1]) | {"made": {"parent": "0" * 64}})
     make.make(runs)
     assert executed == runs[1:2]
-
-
-def test_leftovers_of_a_killed_process_are_removed_from_finished_runs(runs, executed):
-    make.make(runs)
-    run = runs[2]
-    left = [
-        run.checkpoints / "step-4" / "weights",
-        run.folder.with_name(f".{run.folder.name}.1.part") / "weights",
-        run.folder.with_name(f".{run.folder.name}.2.old") / "weights",
-        run.record.with_name(f".{run.record.name}.1.part"),
-    ]
-    others = [runs[3].folder.with_name(f"{runs[3].folder.name}.copy")]
-    for file in (*left, *others):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text("left")
-    kept = (run.folder / "config.json").read_bytes(), run.record.read_bytes()
-    make.make(runs)
-    assert not any(file.exists() for file in left) and all(file.exists() for file in others)
-    assert ((run.folder / "config.json").read_bytes(), run.record.read_bytes()) == kept
-    assert not run.checkpoints.exists()
-
-
-def test_what_another_process_is_using_is_not_removed(runs, executed):
-    make.make(runs)
-    file = runs[2].checkpoints / "weights"
-    file.parent.mkdir()
-    file.write_text("in use")
-    entered, leave = threading.Event(), threading.Event()
-
-    def hold():  # a lock belongs to a thread, so this one is like another process
-        with files.alone(runs[2].checkpoints, "x"):
-            entered.set()
-            leave.wait(30)
-
-    holder = threading.Thread(target=hold)
-    holder.start()
-    entered.wait(30)
-    try:
-        make.make(runs)
-    finally:
-        leave.set()
-        holder.join()
-    assert file.exists()
-    make.make(runs)
-    assert not file.exists() and executed == runs
 
 
 # Makes the first run of the toy study; the notebook's execution is a line in a log and the record.
@@ -251,3 +205,12 @@ def test_a_relative_folder_counts_from_where_the_command_was_typed(tmp_path, mon
     with make.warm_kernel() as execute:
         execute(first, tmp_path / "out.ipynb", {})
     assert printed(tmp_path / "out.ipynb") == [f"{tmp_path / 'made here'}\n"]
+
+
+def test_a_kernel_has_the_environment_that_it_is_given(tmp_path):
+    cell = "import os\nfrom lib import files\nprint(files.data(), os.environ.get('HOME'))"
+    first = notebook(tmp_path, "1.ipynb", 'x: str = ""', cell)
+    given = {name: value for name, value in os.environ.items() if name != "HOME"}
+    with make.warm_kernel(given | {"STUDY_DATA": str(tmp_path / "there")}) as execute:
+        execute(first, tmp_path / "out.ipynb", {})
+    assert printed(tmp_path / "out.ipynb") == [f"{tmp_path / 'there'} None\n"]

@@ -343,7 +343,7 @@ def test_a_variant_takes_a_step_that_the_studys_own_chain_has_not():
     ("name", "reference"), [("demo", "adapt"), ("paper", "adapt"), ("e5", "vocabulary")]
 )
 def test_what_students_are_compared_with(name, reference, own):
-    assert studies.load(name).reference == reference
+    assert studies.reference(studies.load(name).order) == reference
 
 
 def test_training_from_scratch_is_a_variant_that_shares_the_cuts_before():

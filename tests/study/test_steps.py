@@ -24,7 +24,9 @@ def test_the_registry_names_each_step_once_and_its_notebook_exists():
         assert (files.ROOT / "notebooks" / "study" / f"{entry.notebook}.ipynb").exists()
         assert steps.step(entry.name) is entry
         assert entry.makes_model is bool(entry.row)
-    with pytest.raises(StudyError, match="no step called 'prune'; there are pretrain, adapt, "):
+    with pytest.raises(
+        StudyError, match=r"no step called 'prune'; lib/study/steps\.py has pretrain, adapt, "
+    ):
         steps.step("prune")
 
 
@@ -51,7 +53,7 @@ def test_given_settings_win_over_the_base_and_both_over_the_defaults():
         ("ffn", {"size": 5}, "here: unknown key 'size'; it takes batch_size, intermediate_size"),
         ("finetune", [], "here: [] is not a mapping"),
         ("finetune", ADAPTER | {"method": "lora"}, "here: method: 'lora' is none of adapter, full"),
-        ("finetune", ADAPTER | {"token": 3}, "here: token: 3 is not a mapping"),
+        ("finetune", ADAPTER | {"token": 3}, "here: token: expected `key: value` pairs, got 3"),
         ("finetune", ADAPTER | {"token": {}}, "here: token: batch_size, epochs, learning_rate"),
         ("finetune", ADAPTER | {"tc": {"epochs": 0}}, "here: tc: epochs: 0 is out of range"),
         ("finetune", ADAPTER | {"tc": {"pace": 1}}, "here: tc: unknown key 'pace'"),
@@ -64,22 +66,22 @@ def test_wrong_settings_are_refused(name, given, said):
     assert str(caught.value).startswith(said)
 
 
-def test_a_tasks_section_wins_over_its_kinds_and_a_later_kind_wins_over_an_earlier_task():
+def test_a_section_wins_over_the_rest_and_later_settings_over_earlier_ones():
     base = steps.merged("finetune", {}, ADAPTER | {"tc": {"epochs": 9}}, "here")
-    assert steps.of_task(base, "tc")["epochs"] == 9 and steps.of_task(base, "sa")["epochs"] == 2
+    assert [base[task]["epochs"] for task in ("tc", "sa", "ner", "pos")] == [9, 2, 3, 3]
     later = steps.merged("finetune", base, {"sequence": {"epochs": 5}}, "here")
-    assert steps.of_task(later, "tc")["epochs"] == steps.of_task(later, "sa")["epochs"] == 5
-    both = {"sequence": {"epochs": 5}, "tc": {"epochs": 6}}
-    assert steps.of_task(steps.merged("finetune", base, both, "here"), "tc")["epochs"] == 6
-    assert "tc" in base and steps.merged("finetune", base, {}, "here") == base
+    assert [later[task]["epochs"] for task in ("tc", "sa", "ner", "pos")] == [5, 5, 3, 3]
+    both = {"epochs": 4, "sequence": {"epochs": 5}, "tc": {"epochs": 6, "train_limit": 7}}
+    found = steps.merged("finetune", base, both, "here")
+    assert [found[task]["epochs"] for task in ("tc", "sa", "ner", "pos")] == [6, 5, 4, 4]
+    assert [found[task]["train_limit"] for task in ("tc", "sa", "ner")] == [7, 20, 20]
+    assert steps.merged("finetune", base, {}, "here") == base
 
 
-def test_the_settings_of_a_task_are_flat_and_a_token_task_has_no_pooling():
+def test_a_token_task_has_no_pooling():
     settings = steps.merged("finetune", {}, ADAPTER | {"pooling": "mean"}, "here")
-    for task, epochs, pooling in (("tc", 2, "mean"), ("pos", 3, "first")):
-        of_task = steps.of_task(settings, task)
-        assert (of_task["epochs"], of_task["pooling"]) == (epochs, pooling)
-        assert not any(isinstance(value, dict) for value in of_task.values())
+    found = {task: of_task["pooling"] for task, of_task in settings.items()}
+    assert found == {"tc": "mean", "sa": "mean", "ner": "first", "pos": "first"}
 
 
 def test_later_settings_are_stated_only_where_they_are_not_as_before():
