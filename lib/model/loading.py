@@ -138,6 +138,11 @@ def check_tokenizer(tokenizer, config, source: str | Path = "the tokenizer") -> 
             f"{source}: the tokenizer ({type(tokenizer).__name__}) is not one of the library "
             "`tokenizers`; choose a model with a tokenizer.json"
         )
+    if getattr(tokenizer.backend_tokenizer.model, "dropout", None):
+        raise StudyError(
+            f"{source}: the tokenizer cuts the same text in several ways, by chance; set `dropout` "
+            "to null in its tokenizer.json"
+        )
     _check_unknown(tokenizer, source)
     normalizer = tokenizer.backend_tokenizer.normalizer
     if normalizer is not None and "Ġġ" not in normalizer.normalize_str("Ġġ"):

@@ -402,6 +402,12 @@ def test_a_tokenizer_that_drops_characters_is_refused():
         loading.check_tokenizer(own, toys.config("bert", vocab_size=7, pad_token_id=1))
 
 
+def test_a_tokenizer_that_cuts_by_chance_is_refused():
+    own = by_hand("ab", [("a", "b")], dropout=0.5)
+    with pytest.raises(StudyError, match="cuts the same text in several ways, by chance"):
+        loading.check_tokenizer(own, toys.config("bert", vocab_size=len(own), pad_token_id=1))
+
+
 def test_a_roberta_file_keeps_all_its_settings(tmp_path):
     """The library's class makes a tokenizer of its own; what the file says is read instead."""
     own = tokenizer("byte with space")  # NFC and a space before the text
@@ -413,6 +419,12 @@ def test_a_roberta_file_keeps_all_its_settings(tmp_path):
     )
     plain.save_pretrained(tmp_path / "plain")
     assert type(loading.tokenizer(tmp_path / "plain", {})) is RobertaTokenizer
+    kept = closed(plain, range(0, len(plain), 2))
+    small = vocabulary.trim_tokenizer(plain, kept)
+    assert (
+        type(small) is RobertaTokenizer
+        and same_cut(plain, small, kept, [plain.decode([number]) for number in kept]) > 50
+    )
     own.save_pretrained(tmp_path / "own")
     file = tmp_path / "own" / "tokenizer_config.json"
     named = json.loads(file.read_text(encoding="utf-8")) | {"tokenizer_class": "RobertaTokenizer"}
