@@ -78,6 +78,19 @@ def model_commit(repository: str, revision: str | None = None) -> str | None:
     return Path(file).parent.name if isinstance(file, str) else None
 
 
+def weights(entry: dict, models_root: Path | None = None) -> dict:
+    """Return the origin of weights that are read: `entry` is one of params/models.yaml."""
+    if entry["make"] == "local":
+        digest = files.sha256(models_root / entry["folder"])
+        return {"folder": entry["folder"], "sha256": digest}
+    if entry["make"] == "package":
+        names = ("package", "version", "file", "sha256", "licence")
+        return {name: entry[name] for name in names}
+    repository, revision = entry["repository"], entry["revision"]
+    commit = model_commit(repository, revision) or revision
+    return {"repository": repository, "revision": commit, "licence": entry["licence"]}
+
+
 def place(url: str) -> Path:
     """Return the file under data/raw for the content of `url`, fetched or not."""
     return files.raw() / re.sub(r"^https?://", "", url).replace(":", "_")

@@ -1,5 +1,7 @@
 """The model card beside every model: its use, sizes, teacher, steps, text and scores."""
 
+from pathlib import Path
+
 from lib import facts
 
 _HEAD = """---
@@ -42,6 +44,13 @@ _WORSE = (
 _END = """The MLM loss is in nats per masked token; it cannot be compared between vocabularies.
 The licence of the model depends on the text it was trained on and on its teacher.
 """
+_LIMITS = """## Limits
+
+The agreement compares the vectors of held-out sentences of this text with the teacher's (linear
+CKA, 1 where they lie alike), with its 95 % interval. It is no score of a task: measure the student
+on your own task. Speed is sentences a second, one after another, on one thread. The licence of the
+model depends on the text it was trained on and on its teacher.
+"""
 
 
 def text(record: dict, steps: list[dict], task_records: list[dict] = ()) -> str:
@@ -77,6 +86,39 @@ def text(record: dict, steps: list[dict], task_records: list[dict] = ()) -> str:
     return "\n\n".join([*parts, _END])
 
 
+def product(about: dict, folder: Path) -> str:
+    """The card of a student that the notebook `compress` made, whose files are in `folder`.
+
+    `about` has `name`, `languages` (codes, or names of the caller's own), `licence`, `model` (of
+    `sizes.describe`), `teacher`, `cuts`, `text` (a mapping for each file) and `table`: the
+    measures of each model, of which an interval is a pair.
+    """
+    codes, model = [code for code in about["languages"] if code != "text"], about["model"]
+    entries = facts.facts("languages")
+    named = " and ".join(entries[code]["name"] if code in entries else code for code in codes)
+    names = {"name": about["name"], "code": f"[{', '.join(codes or ['und'])}]", "warning": ""}
+    names |= {"label": f"a small encoder for {named or 'one language'}", "id": about["name"]}
+    names |= _WITH_HEAD if model["mlm_head"] else _WITHOUT
+    files = sorted(file for file in folder.rglob("*") if file.is_file() and file.suffix != ".md")
+    sizes = [(file.relative_to(folder), f"{file.stat().st_size:,}") for file in files]
+    sections = {
+        "Sizes": _items(model["config"]),
+        "Teacher": _items(about["teacher"]),
+        "Cuts": _items(about["cuts"]),
+        "Text": _rows(about["text"]) + f"\n\nLicence: {about['licence'] or 'not stated'}",
+        "Scores": _rows([{"model": name} | row for name, row in about["table"].items()]),
+        "Files": _table(("file", "bytes"), sizes),
+    }
+    head = _HEAD.format_map(model | names | {"percent": 100 * model["compression_rate"]})
+    parts = [f"## {title}\n\n{text}" for title, text in sections.items()]
+    return "\n\n".join([head, *parts, _LIMITS])
+
+
+def _rows(rows: list[dict]) -> str:
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    return _table(columns, [[_shown(row.get(name, "")) for name in columns] for row in rows])
+
+
 def _teacher(record: dict) -> dict:
     """Where the weights of the teacher came from, in which revision, and under which licence."""
     entry = facts.fact("models", record["teacher"])
@@ -103,6 +145,8 @@ def _items(values: dict) -> str:
 def _shown(value) -> str:
     if isinstance(value, dict):
         return _pairs({name: _shown(part) for name, part in value.items()})
+    if isinstance(value, list | tuple):
+        return " to ".join(map(_shown, value))
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

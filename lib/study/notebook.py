@@ -168,19 +168,10 @@ def _weights(run: Run) -> dict:
     from lib.data import hub
 
     entry = facts.fact("models", run.teacher)
-    published = run.step == "adapt" and run.settings["published"]
-    if run.step == "pretrain" and entry["make"] == "local":
-        digest = files.sha256(run.study.models_root / entry["folder"])
-        return {"weights": {"folder": entry["folder"], "sha256": digest}}
-    if run.step == "pretrain" and entry["make"] == "package":
-        names = ("package", "version", "file", "sha256", "licence")
-        return {"weights": {name: entry[name] for name in names}}
-    if published or (run.step == "pretrain" and entry["make"] == "hub"):
-        entry = entry["adapted"][run.language] if published else entry
-        repository, revision = entry["repository"], entry["revision"]
-        commit = hub.model_commit(repository, revision) or revision
-        licence = entry["licence"]
-        return {"weights": {"repository": repository, "revision": commit, "licence": licence}}
+    if run.step == "adapt" and run.settings["published"]:
+        return {"weights": hub.weights(entry["adapted"][run.language] | {"make": "hub"})}
+    if run.step == "pretrain" and entry["make"] != "new":
+        return {"weights": hub.weights(entry, run.study.models_root)}
     return {}
 
 
