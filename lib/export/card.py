@@ -12,8 +12,7 @@ tags: [compression, distillation]
 ---
 # {name}: {label}
 
-`{id}`: {parameters:,} parameters, {percent:.1f} % fewer than the teacher's \
-{teacher_parameters:,}.{warning}
+`{id}`: {size}.{warning}
 
 ## Use
 
@@ -25,17 +24,27 @@ model = {auto_class}.from_pretrained(folder{options})
 inputs = tokenizer(texts, truncation=True, padding=True, return_tensors="pt")
 {answer}
 ```"""
-_WITH_HEAD = {
-    "pipeline": "fill-mask",
-    "auto_class": "AutoModelForMaskedLM",
-    "options": "",
-    "answer": "logits = model(**inputs).logits  # one number for each token of the vocabulary",
-}
-_WITHOUT = {
-    "pipeline": "feature-extraction",
-    "auto_class": "AutoModel",
-    "options": ", add_pooling_layer=False",  # else transformers draws a random pooler
-    "answer": "vectors = model(**inputs).last_hidden_state",
+_HEADS = {  # pipeline of the hub -> class, options and answer in the code of a card
+    "fill-mask": (
+        "AutoModelForMaskedLM",
+        "",
+        "logits = model(**inputs).logits  # one number for each token of the vocabulary",
+    ),
+    "feature-extraction": (
+        "AutoModel",
+        ", add_pooling_layer=False",  # else transformers draws a random pooler
+        "vectors = model(**inputs).last_hidden_state",
+    ),
+    "text-classification": (
+        "AutoModelForSequenceClassification",
+        "",
+        "labels = [model.config.id2label[i] for i in model(**inputs).logits.argmax(-1).tolist()]",
+    ),
+    "token-classification": (
+        "AutoModelForTokenClassification",
+        "",
+        "tags = model(**inputs).logits.argmax(-1)  # of each token; the names are in id2label",
+    ),
 }
 _WORSE = (
     "\n\n**This model has learnt nothing:** its MLM loss is above that of a guess by the frequency "
@@ -43,13 +52,6 @@ _WORSE = (
 )
 _END = """The MLM loss is in nats per masked token; it cannot be compared between vocabularies.
 The licence of the model depends on the text it was trained on and on its teacher.
-"""
-_LIMITS = """## Limits
-
-The agreement compares the vectors of held-out sentences of this text with the teacher's (linear
-CKA, 1 where they lie alike), with its 95 % interval. It is no score of a task: measure the student
-on your own task. Speed is sentences a second, one after another, on one thread. The licence of the
-model depends on the text it was trained on and on its teacher.
 """
 
 
@@ -62,9 +64,9 @@ def text(record: dict, steps: list[dict], task_records: list[dict] = ()) -> str:
     code, model = record["language"], record["model"]
     names = {"name": facts.fact("languages", code)["name"] if code else "multilingual"}
     names |= {"code": code or "multilingual", "label": steps[-1]["label"], "id": record["id"]}
-    names |= _WITH_HEAD if model.get("mlm_head", True) else _WITHOUT
+    names |= _code("fill-mask" if model.get("mlm_head", True) else "feature-extraction")
     names["warning"] = _WORSE if model.get("worse_than_unigram") else ""
-    head = _HEAD.format_map(model | names | {"percent": 100 * model["compression_rate"]})
+    head = _HEAD.format_map(names | {"size": _size(model)})
     chain = [(step["label"], f"`{step['id']}`", _pairs(step["settings"])) for step in steps]
     longest = max(step["settings"].get("max_length", 0) for step in steps)
     parts = [
@@ -87,31 +89,40 @@ def text(record: dict, steps: list[dict], task_records: list[dict] = ()) -> str:
 
 
 def product(about: dict, folder: Path) -> str:
-    """The card of a student that the notebook `compress` made, whose files are in `folder`.
+    """The card of a model of the notebooks `compress` and `label`, whose files are in `folder`.
 
-    `about` has `name`, `languages` (codes, or names of the caller's own), `licence`, `model` (of
-    `sizes.describe`), `teacher`, `cuts`, `text` (a mapping for each file) and `table`: the
-    measures of each model, of which an interval is a pair.
+    `about` has `name`, `label`, `languages` (codes or other names), `pipeline` (of the hub),
+    `model` (of `sizes.describe`), `sections` (title -> pairs, or a list of rows) and `limits`. An
+    interval is a pair of numbers.
     """
-    codes, model = [code for code in about["languages"] if code != "text"], about["model"]
-    entries = facts.facts("languages")
-    named = " and ".join(entries[code]["name"] if code in entries else code for code in codes)
-    names = {"name": about["name"], "code": f"[{', '.join(codes or ['und'])}]", "warning": ""}
-    names |= {"label": f"a small encoder for {named or 'one language'}", "id": about["name"]}
-    names |= _WITH_HEAD if model["mlm_head"] else _WITHOUT
-    files = sorted(file for file in folder.rglob("*") if file.is_file() and file.suffix != ".md")
-    sizes = [(file.relative_to(folder), f"{file.stat().st_size:,}") for file in files]
-    sections = {
-        "Sizes": _items(model["config"]),
-        "Teacher": _items(about["teacher"]),
-        "Cuts": _items(about["cuts"]),
-        "Text": _rows(about["text"]) + f"\n\nLicence: {about['licence'] or 'not stated'}",
-        "Scores": _rows([{"model": name} | row for name, row in about["table"].items()]),
-        "Files": _table(("file", "bytes"), sizes),
-    }
-    head = _HEAD.format_map(model | names | {"percent": 100 * model["compression_rate"]})
-    parts = [f"## {title}\n\n{text}" for title, text in sections.items()]
-    return "\n\n".join([head, *parts, _LIMITS])
+    model, files = about["model"], sorted(file for file in folder.rglob("*") if file.is_file())
+    names = {"name": about["name"], "id": about["name"], "label": about["label"], "warning": ""}
+    names |= {"code": f"[{', '.join(about['languages']) or 'und'}]"} | _code(about["pipeline"])
+    head = _HEAD.format_map(names | {"size": _size(model)})
+    sizes = [
+        {"file": file.relative_to(folder).as_posix(), "bytes": f"{file.stat().st_size:,}"}
+        for file in files
+        if file.name != "README.md"
+    ]
+    sections = {"Sizes": model["config"]} | about["sections"] | {"Files": sizes}
+    parts = [
+        f"## {title}\n\n{_items(given) if isinstance(given, dict) else _rows(given)}"
+        for title, given in sections.items()
+    ]
+    return "\n\n".join([head, *parts, f"## Limits\n\n{about['limits']}\n"])
+
+
+def _size(model: dict) -> str:
+    count, percent = f"{model['parameters']:,} parameters", 100 * model["compression_rate"]
+    if not percent:
+        return count
+    return f"{count}, {percent:.1f} % fewer than the teacher's {model['teacher_parameters']:,}"
+
+
+def _code(pipeline: str) -> dict:
+    auto_class, options, answer = _HEADS[pipeline]
+    names = {"auto_class": auto_class, "options": options, "answer": answer}
+    return names | {"pipeline": pipeline}
 
 
 def _rows(rows: list[dict]) -> str:

@@ -15,6 +15,7 @@ from lib.model import axes, device, families, sizes
 from lib.train import distillation
 
 STUDY = "e5"  # its settings are the recipe's
+UPDATES = 250  # at least, of a fine-tuning; about what the study's smaller tasks have
 TRIAL = 20  # seconds, at most, in which the time of a step is measured
 
 
@@ -61,6 +62,18 @@ def seconds_of(minutes: float, cuts: dict[str, bool]) -> dict[str, float]:
     """Seconds of each distillation whose cut is made: the shares are those of the study's steps."""
     steps = {step: study()["steps"][step]["steps"] for step, made in cuts.items() if made}
     return {step: 60 * minutes * count / sum(steps.values()) for step, count in steps.items()}
+
+
+def tuning(kind: str, examples: int, config, epochs: int = 0) -> dict:
+    """The settings of a fine-tuning in the study, for a number of training examples.
+
+    Without a number of epochs there are as many as make UPDATES updates, and 3 or more.
+    """
+    finetune = study()["finetune"]
+    own = {"base_width": finetune["base_width"]} | finetune[kind]
+    epochs = epochs or max(3, -(-UPDATES * own["batch_size"] // examples))
+    own |= {"first_subword": True, "precision": "auto", "max_steps": 0, "patience": 0}
+    return own | {"epochs": epochs, "max_length": min(own["max_length"], sizes.max_tokens(config))}
 
 
 def steps_within(

@@ -31,18 +31,18 @@ class Work:
         self._lock = contextlib.ExitStack()
         self._lock.enter_context(files.alone(self.folder, f"making {self.out}"))
         request = json.loads(json.dumps(request))
-        if not self.folder.exists():
-            files.write_json(self._file, {"request": request})
         before = self._notes().get("request", {})
-        if before != request:
-            other = [
+        if any(file != self._file for file in self.folder.glob("*")) and before != request:
+            self._lock.close()
+            names = [
                 name for name in {**request, **before} if before.get(name) != request.get(name)
             ]
-            self._lock.close()
             raise StudyError(
-                f"{self.folder} holds stages of another request ({', '.join(other)}); give "
-                "the same parameters to go on, or remove that folder to begin again"
+                f"{self.folder} holds stages of another request ({', '.join(names)}); give the "
+                "same parameters to go on, or remove that folder to begin again"
             )
+        if before != request:
+            files.write_json(self._file, {"request": request})
 
     def noted(self, name: str, make):
         """The value noted under a name; where there is none, `make()` gives it, and it is noted."""
