@@ -59,7 +59,7 @@ def sources():
         for file in sorted((files.ROOT / folder).rglob("*.py")):
             name = file.relative_to(files.ROOT).as_posix()
             yield name, ast.parse(file.read_text(encoding="utf-8"))
-    for file in sorted((files.ROOT / "notebooks").glob("*/*.ipynb")):
+    for file in sorted((files.ROOT / "notebooks").glob("**/*.ipynb")):
         code = [cell.source for cell in nbformat.read(file, 4).cells if cell.cell_type == "code"]
         yield f"notebooks/{file.parent.name}/{file.name}", ast.parse("\n".join(code))
 

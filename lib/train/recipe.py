@@ -29,7 +29,7 @@ def student_sizes(config, wanted: dict[str, int]) -> dict[str, int]:
     heads, hidden = config.num_attention_heads, config.hidden_size
     rule = {
         "num_hidden_layers": -(-config.num_hidden_layers // 2),
-        "intermediate_size": config.intermediate_size * 2 // 3,
+        "intermediate_size": max(1, config.intermediate_size * 2 // 3),
         "hidden_size": max(1, hidden * 6 // 10 // heads) * heads,
     }
     result = {name: wanted[name] or size for name, size in rule.items()}

@@ -41,7 +41,7 @@ class Work:
                 f"{self.folder} holds stages of another request ({', '.join(names)}); give the "
                 "same parameters to go on, or remove that folder to begin again"
             )
-        if before != request:
+        if before != request or not self._file.exists():
             files.write_json(self._file, {"request": request})
 
     def noted(self, name: str, make):
