@@ -36,8 +36,10 @@ class Graph:
     def tensor(self, values) -> str:
         """The name of a new constant."""
         name = f"constant_{len(self.tensors)}"
-        values = numpy.ascontiguousarray(values)
-        self.tensors.append(numpy_helper.from_array(values.reshape(numpy.shape(values)), name))
+        values = numpy.asarray(values)
+        # `ascontiguousarray` makes a vector of a single number, and so a (B, 1, H) of a (B, H)
+        contiguous = numpy.ascontiguousarray(values).reshape(values.shape)
+        self.tensors.append(numpy_helper.from_array(contiguous, name))
         return name
 
     def integers(self, *values: int) -> str:
