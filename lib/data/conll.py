@@ -44,6 +44,11 @@ def conll(file: Path, bio: bool = True) -> list[Sentence]:
     return [(tuple(row), tuple(own)) for row, own in zip(words, tags, strict=True)]
 
 
+def entities(file: Path) -> bool:
+    """Return whether a line of the file ends with a tag of an entity, such as B-LOC."""
+    return re.search(r"[\t ][BIESLU]-\S+[ \r]*$", readers.text(file), re.MULTILINE) is not None
+
+
 def conllu(file: Path) -> list[Sentence]:
     """Return forms and universal part-of-speech tags of each sentence of a CoNLL-U file.
 

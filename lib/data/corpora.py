@@ -8,6 +8,7 @@ import os
 import random
 import tarfile
 import unicodedata
+from collections import Counter
 from functools import lru_cache
 from pathlib import Path
 
@@ -88,20 +89,32 @@ def reading(sentences: list[str], tokenizer, max_length: int) -> dict[str, float
 
 
 def _unknown(sentences: list[str], tokenizer) -> float:
-    """The share of unknown tokens, by ids: as text, Unigram shows an unknown token as it stood."""
+    """The share of unknown tokens and of bytes in their place.
+
+    Ids are counted: as text, Unigram shows an unknown token as it stood.
+    """
     batch = tokenizer(sentences, add_special_tokens=False, verbose=False)["input_ids"]
-    ids = [token for row in batch for token in row]
-    return ids.count(tokenizer.unk_token_id) / max(len(ids), 1)
+    ids, vocabulary = Counter(token for row in batch for token in row), tokenizer.get_vocab()
+    lost = {tokenizer.unk_token_id, *(vocabulary.get(f"<0x{byte:02X}>") for byte in range(256))}
+    return sum(ids[token] for token in lost) / max(ids.total(), 1)
 
 
 @lru_cache(maxsize=1)
 def _parts(file: Path, _changed: int) -> dict[str, list[str]]:
-    """The parts of one file: repeated lines dropped, shuffled, test and dev cut from the front."""
-    lines = list(dict.fromkeys(readers.lines(file)))
+    return split(readers.lines(file), str(file))
+
+
+def split(lines: list[str], where: str) -> dict[str, list[str]]:
+    """Return the parts of a text: repeated lines dropped, shuffled, test and dev cut from the
+    front.
+
+    Raises StudyError, which names `where`, for too few lines.
+    """
+    lines = list(dict.fromkeys(lines))
     random.Random(_SEED).shuffle(lines)
     if len(lines) < _LEAST:
         raise StudyError(
-            f"{file}: {len(lines)} different lines of text; at least {_LEAST} are needed, since "
+            f"{where}: {len(lines)} different lines of text; at least {_LEAST} are needed, since "
             "dev and test take a twentieth each: add text"
         )
     held = min(_HELD_OUT, len(lines) // 20)

@@ -22,8 +22,8 @@ def corpus(language: str, root: Path) -> dict[str, Path]:
     """
     for folder in (root / "corpora").glob("*"):
         if folder.name == language and folder.is_dir():
-            return {part: _only(folder, part, _TEXT) for part in PARTS}
-    return {"text": _only(root / "corpora", language, _TEXT)}
+            return {part: only(folder, part, _TEXT) for part in PARTS}
+    return {"text": only(root / "corpora", language, _TEXT)}
 
 
 def task(entry: dict, language: str, root: Path) -> dict[str, Path]:
@@ -38,7 +38,20 @@ def task(entry: dict, language: str, root: Path) -> dict[str, Path]:
             f"{place} has no folder {language!r}; it has {', '.join(folders) or 'none'}: add one "
             f"with train, dev and test as .{' or .'.join(entry['extensions'])}"
         )
-    return {part: _only(folders[language], part, entry["extensions"]) for part in PARTS}
+    return {part: only(folders[language], part, entry["extensions"]) for part in PARTS}
+
+
+def only(folder: Path, stem: str, extensions: Sequence[str]) -> Path:
+    """Return the one file of a folder that is called `stem` and has one of the extensions."""
+    present = {file.name: file for file in sorted(folder.glob("*")) if file.is_file()}
+    names = [f"{stem}.{extension}" for extension in extensions]
+    matching = [present[name] for name in names if name in present]
+    if len(matching) != 1:
+        raise StudyError(
+            f"{folder} needs one file {stem!r} as .{' or .'.join(extensions)}; it has "
+            f"{', '.join(present) or 'none'}"
+        )
+    return matching[0]
 
 
 def fingerprint(root: Path, file: Path) -> dict:
@@ -67,16 +80,3 @@ def fingerprint(root: Path, file: Path) -> dict:
         "licence": "; ".join(dict.fromkeys(licences)) or "not stated",
         "origin": "; ".join(dict.fromkeys(origins)) or "not stated",
     }
-
-
-def _only(folder: Path, stem: str, extensions: Sequence[str]) -> Path:
-    """The one file of a folder that is called `stem` and has one of the extensions."""
-    present = {file.name: file for file in sorted(folder.glob("*")) if file.is_file()}
-    names = [f"{stem}.{extension}" for extension in extensions]
-    matching = [present[name] for name in names if name in present]
-    if len(matching) != 1:
-        raise StudyError(
-            f"{folder} needs one file {stem!r} as .{' or .'.join(extensions)}; it has "
-            f"{', '.join(present) or 'none'}"
-        )
-    return matching[0]

@@ -64,6 +64,55 @@ def load(task: str, language: str, source: Source, limit: int = 0) -> Task:
     return Task(task, language, entry["kind"], entry["metric"], labels, splits, origin)
 
 
+FORMS = {  # what a user's labels are for: the kind, the metric and the endings of the files
+    "text": ("sequence", "macro_f1", ("tsv", "csv")),
+    "entities": ("token", "span_f1", ("conll", "txt")),
+    "words": ("token", "accuracy", ("conllu", "conll", "txt")),
+}
+
+
+def of_files(labels: Path, form: str = "") -> Task:
+    """Return the task of a folder with train, dev and test, or of one file, which is split.
+
+    form: one of FORMS, or by the file: a table has labels of texts, and words have entities where a
+    tag such as B-LOC is found. A printed line says which. Of one file a tenth each becomes dev and
+    test; examples with the same text stay together. Raises StudyError for files that are not there,
+    malformed, or do not fit the form.
+    """
+    endings = list(dict.fromkeys(ending for *_, own in FORMS.values() for ending in own))
+    named = {"all": labels}
+    if labels.is_dir():
+        named = {part: local.only(labels, part, endings) for part in PARTS}
+    first = next(iter(named.values()))
+    if not form:
+        table, words = first.suffix in (".tsv", ".csv"), first.suffix == ".conllu"
+        form = "text" if table else "words" if words or not conll.entities(first) else "entities"
+        print(f"{first}: read as labels of the form {form!r}", flush=True)
+    checks.check_choice(form, FORMS, "form of the labels")
+    kind, metric, endings = FORMS[form]
+    wrong = [file for file in named.values() if file.suffix[1:] not in endings]
+    if wrong:
+        raise StudyError(f"{wrong[0]}: {form} is read from .{' or .'.join(endings)}; name it so")
+    how = {"kind": kind, "columns": {"text": "text", "label": "label"}, "bio": form == "entities"}
+    splits = {part: _read(file, how) for part, file in named.items()}
+    splits = splits if labels.is_dir() else _split(splits["all"])
+    found, _ = _labels(kind, splits, named if labels.is_dir() else dict.fromkeys(PARTS, labels))
+    origin = [
+        {"file": file.name, "sha256": files.sha256(file.resolve())} for file in named.values()
+    ]
+    return Task(form, "", kind, metric, found, splits, {"files": origin})
+
+
+def _split(examples: list) -> dict[str, list]:
+    """Train, dev and test of examples; those with one text stay together."""
+    texts = list(dict.fromkeys(text for text, _ in examples))
+    random.Random(_SEED).shuffle(texts)
+    held = len(texts) // 10
+    part = dict.fromkeys(texts, "train") | dict.fromkeys(texts[:held], "dev")
+    part |= dict.fromkeys(texts[held : 2 * held], "test")
+    return {name: [each for each in examples if part[each[0]] == name] for name in PARTS}
+
+
 def published(entry: dict, language: str) -> list[tuple[dict, dict]]:
     """Return the published forms of a task in a language: (origin, values of the names in it).
 

@@ -1,5 +1,7 @@
 """The model card beside every model: its use, sizes, teacher, steps, text and scores."""
 
+from pathlib import Path
+
 from lib import facts
 from lib.model.families import FAMILIES
 
@@ -11,8 +13,7 @@ tags: [compression, distillation]
 ---
 # {name}: {label}
 
-`{id}`: {parameters:,} parameters, {percent:.1f} % fewer than the teacher's \
-{teacher_parameters:,}.{warning}
+`{id}`: {size}.{warning}
 
 ## Use
 
@@ -24,18 +25,56 @@ model = {auto_class}.from_pretrained(folder{options})
 inputs = tokenizer(texts, truncation=True, padding=True, return_tensors="pt")
 {answer}
 ```"""
-_WITH_HEAD = {
-    "pipeline": "fill-mask",
-    "auto_class": "AutoModelForMaskedLM",
-    "options": "",
-    "answer": "logits = model(**inputs).logits  # one number for each token of the vocabulary",
+_HEADS = {  # pipeline of the hub -> class, options and answer in the code of a card
+    "fill-mask": (
+        "AutoModelForMaskedLM",
+        "",
+        "logits = model(**inputs).logits  # one number for each token of the vocabulary",
+    ),
+    "feature-extraction": (
+        "AutoModel",
+        "",
+        "vectors = model(**inputs).last_hidden_state",
+    ),
+    "text-classification": (
+        "AutoModelForSequenceClassification",
+        "",
+        "labels = [model.config.id2label[i] for i in model(**inputs).logits.argmax(-1).tolist()]",
+    ),
+    "token-classification": (
+        "AutoModelForTokenClassification",
+        "",
+        "tags = model(**inputs).logits.argmax(-1)  # of each token; the names are in id2label",
+    ),
 }
-_WITHOUT = {
-    "pipeline": "feature-extraction",
-    "auto_class": "AutoModel",
-    "options": "",
-    "answer": "vectors = model(**inputs).last_hidden_state",
-}
+_OTHER_FORMS = """With ONNX Runtime, in 8 bits; `model.onnx` beside it is float32:
+
+```python
+import onnxruntime
+from transformers import AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained(folder)
+session = onnxruntime.InferenceSession(f"{{folder}}/onnx/model_quantized.onnx")
+inputs = tokenizer(texts, truncation=True, padding=True, return_tensors="np")
+given = {{name: inputs[name].astype("int64") for name in ("input_ids", "attention_mask")}}
+{output} = session.run(None, given)[0]
+```
+
+With transformers.js, from a folder `{name}` that the page can reach:
+
+```js
+import {{ pipeline }} from "@huggingface/transformers";
+
+const run = await pipeline("{task}", "{name}", {{ dtype: "q8" }});
+const answers = await run(texts{pooling});
+```"""
+_SENTENCES = """With sentence-transformers:
+
+```python
+from sentence_transformers import SentenceTransformer
+
+vectors = SentenceTransformer(str(folder)).encode(texts)
+```"""
 _WORSE = (
     "\n\n**This model has learnt nothing:** its MLM loss is above that of a guess by the frequency "
     "of tokens alone (`worse_than_unigram`). Do not use it."
@@ -54,11 +93,9 @@ def text(record: dict, steps: list[dict], task_records: list[dict] = ()) -> str:
     code, model = record["language"], record["model"]
     names = {"name": facts.fact("languages", code)["name"] if code else "multilingual"}
     names |= {"code": code or "multilingual", "label": steps[-1]["label"], "id": record["id"]}
-    names |= _WITH_HEAD if model.get("mlm_head", True) else _WITHOUT
-    if not model.get("mlm_head", True) and FAMILIES[model["config"]["model_type"]].pooler:
-        names["options"] = ", add_pooling_layer=False"  # else transformers draws a random pooler
+    names |= _code("fill-mask" if model.get("mlm_head", True) else "feature-extraction", model)
     names["warning"] = _WORSE if model.get("worse_than_unigram") else ""
-    head = _HEAD.format_map(model | names | {"percent": 100 * model["compression_rate"]})
+    head = _HEAD.format_map(names | {"size": _size(model)})
     chain = [(step["label"], f"`{step['id']}`", _pairs(step["settings"])) for step in steps]
     longest = max(step["settings"].get("max_length", 0) for step in steps)
     parts = [
@@ -78,6 +115,56 @@ def text(record: dict, steps: list[dict], task_records: list[dict] = ()) -> str:
         columns = ("task", "language", "seed", "trained", "scores on test")
         parts.append(_table(columns, sorted(map(_task_row, task_records))))
     return "\n\n".join([*parts, _END])
+
+
+def product(about: dict, folder: Path) -> str:
+    """The card of a model of the notebooks `compress` and `label`, whose files are in `folder`.
+
+    `about` has `name`, `label`, `languages` (codes or other names), `pipeline` (of the hub),
+    `model` (of `sizes.describe`), `sections` (title -> pairs, or a list of rows) and `limits`. An
+    interval is a pair of numbers.
+    """
+    model, files = about["model"], sorted(file for file in folder.rglob("*") if file.is_file())
+    names = {"name": about["name"], "id": about["name"], "label": about["label"], "warning": ""}
+    names |= {"code": f"[{', '.join(about['languages']) or 'und'}]"} | _code(about["pipeline"], model)
+    head = _HEAD.format_map(names | {"size": _size(model)})
+    sizes = [
+        {"file": file.relative_to(folder).as_posix(), "bytes": f"{file.stat().st_size:,}"}
+        for file in files
+        if file.name != "README.md"
+    ]
+    sections = {"Sizes": model["config"]} | about["sections"] | {"Files": sizes}
+    parts = [
+        f"## {title}\n\n{_items(given) if isinstance(given, dict) else _rows(given)}"
+        for title, given in sections.items()
+    ]
+    encodes = not about["pipeline"].endswith("classification")
+    pooling = ', { pooling: "mean", normalize: true }' if encodes else ""
+    form = {"task": "feature-extraction" if encodes else about["pipeline"], "pooling": pooling}
+    form |= {"output": "vectors" if encodes else "logits", "name": about["name"]}
+    uses = [*([_SENTENCES] if encodes else []), _OTHER_FORMS.format_map(form)]
+    return "\n\n".join([head, *uses, *parts, f"## Limits\n\n{about['limits']}\n"])
+
+
+def _size(model: dict) -> str:
+    count, percent = f"{model['parameters']:,} parameters", 100 * model["compression_rate"]
+    if not percent:
+        return count
+    return f"{count}, {percent:.1f} % fewer than the teacher's {model['teacher_parameters']:,}"
+
+
+def _code(pipeline: str, model: dict) -> dict:
+    """The parts of the card's code that depend on the kind of the model."""
+    auto_class, options, answer = _HEADS[pipeline]
+    if auto_class == "AutoModel" and FAMILIES[model["config"]["model_type"]].pooler:
+        options = ", add_pooling_layer=False"  # else transformers draws a random pooler
+    names = {"auto_class": auto_class, "options": options, "answer": answer}
+    return names | {"pipeline": pipeline}
+
+
+def _rows(rows: list[dict]) -> str:
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    return _table(columns, [[_shown(row.get(name, "")) for name in columns] for row in rows])
 
 
 def _teacher(record: dict) -> dict:
@@ -106,6 +193,8 @@ def _items(values: dict) -> str:
 def _shown(value) -> str:
     if isinstance(value, dict):
         return _pairs({name: _shown(part) for name, part in value.items()})
+    if isinstance(value, list | tuple):
+        return " to ".join(map(_shown, value))
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

@@ -13,6 +13,8 @@ from lib.model.device import at_work, autocast, evaluating
 from lib.model.families import has_head
 from lib.model.sizes import max_tokens
 
+GROUPS = 20  # of sentences, by which `similarity_interval` judges
+
 
 def evaluate(
     model,
@@ -73,3 +75,17 @@ def unmasked(batch: dict) -> dict:
     """A masked batch with its true tokens again."""
     ids, labels = batch["input_ids"], batch["labels"]
     return batch | {"input_ids": torch.where(labels == -100, ids, labels)}
+
+
+def similarity_interval(vectors: torch.Tensor, others: torch.Tensor) -> tuple[float, float]:
+    """Lower and upper end of the 95 % interval of `similarity`, by the sentences that were drawn.
+
+    It is a jackknife over GROUPS groups of sentences, or over the sentences if there are fewer:
+    each is left out once. Sentences drawn twice, as in a bootstrap, would lie alike in any two
+    models.
+    """
+    groups, whole = min(GROUPS, len(vectors)), similarity(vectors, others)
+    group = torch.arange(len(vectors)) % groups
+    without = [similarity(vectors[group != g], others[group != g]) for g in range(groups)]
+    error = float(((groups - 1) * torch.tensor(without).double().var(correction=0)) ** 0.5)
+    return max(0.0, whole - 1.96 * error), min(1.0, whole + 1.96 * error)

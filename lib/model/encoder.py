@@ -1,5 +1,6 @@
 """Encoders of all families as masked language models: make, load, save, run."""
 
+import json
 import re
 from pathlib import Path
 
@@ -14,6 +15,13 @@ from lib.model.sizes import max_tokens
 
 # Parts of published checkpoints for which a masked language model has no place.
 _SPARE = re.compile(r"pooler\.|seq_relationship|position_ids|discriminator_predictions")
+# What the normalizer Nmt puts in the place of which characters; transformers.js has no Nmt.
+_NMT = {
+    "": "\x01-\x08\x0b\x0e-\x1f\x7f\x8f\x9f",
+    " ": "\t\n\f\r\u1680\u200b-\u200f\u2028\u2029\u2581\ufeff\ufffd",
+}
+_OF_ONE_CALL = ("max_length", "stride", "truncation_side", "truncation_strategy", "is_local")
+_OF_ONE_CALL += ("local_files_only", "backend")
 
 
 def new(config, seed: int):
@@ -71,11 +79,41 @@ def save(model, tokenizer, folder: Path, card: str) -> None:
     """
     with files.whole_folder(folder) as part, loading.quiet():
         (model if has_head(model.config) else model.base_model).save_pretrained(part)
-        tokenizer.backend_tokenizer.no_truncation()  # of an earlier call; it would be written too
-        tokenizer.backend_tokenizer.no_padding()
-        tokenizer.save_pretrained(part)
+        save_tokenizer(tokenizer, part)
         (part / "README.md").write_text(card, encoding="utf-8")
-        _check_saved(tokenizer, part)
+
+
+def save_tokenizer(tokenizer, folder: Path, **options) -> None:
+    """Write a tokenizer, with further `options` of its class, so that transformers 4 and 5 and
+    transformers.js read it.
+
+    Raises StudyError if the written tokenizer, read again, gives other ids.
+    """
+    tokenizer.backend_tokenizer.no_truncation()  # of an earlier call; it would be written too
+    tokenizer.backend_tokenizer.no_padding()
+    tokenizer.save_pretrained(folder)
+    file = folder / "tokenizer.json"
+    whole = json.loads(file.read_text(encoding="utf-8"), object_hook=_without_nmt)
+    file.write_text(json.dumps(whole, indent=1, ensure_ascii=False), encoding="utf-8")
+    file = folder / "tokenizer_config.json"
+    written = json.loads(file.read_text(encoding="utf-8")) | options
+    for name in _OF_ONE_CALL:
+        written.pop(name, None)
+    if written["tokenizer_class"] == "TokenizersBackend":  # a class of transformers 5 alone
+        written["tokenizer_class"] = "PreTrainedTokenizerFast"
+    file.write_text(json.dumps(written, indent=1, ensure_ascii=False), encoding="utf-8")
+    _check_saved(tokenizer, folder)
+
+
+def _without_nmt(part: dict) -> dict:
+    """A part of tokenizer.json, or the replacements that do what it does if it is Nmt."""
+    if part != {"type": "Nmt"}:
+        return part
+    rules = [
+        {"type": "Replace", "pattern": {"Regex": f"[{characters}]"}, "content": given}
+        for given, characters in _NMT.items()
+    ]
+    return {"type": "Sequence", "normalizers": rules}
 
 
 def hidden_states(model, batch: dict) -> torch.Tensor:

@@ -31,6 +31,7 @@ def with_task_head(model, kind: str, labels: tuple, seed: int, pooling: str = "f
     if unexpected or any("pooler" not in name for name in missing):
         raise StudyError(f"the encoder does not fit the task model: {missing} {unexpected}")
     if kind == "sequence" and pooling == "mean" and not hasattr(config, "classifier_pooling"):
+        result.config.classifier_pooling = "mean"
         _read_mean(result)
     return result
 

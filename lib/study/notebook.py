@@ -25,11 +25,6 @@ from lib.study.run import Run
 
 _began: dict[str, float] = {}  # run id -> when its notebook began
 _locks: dict[str, contextlib.ExitStack] = {}  # run id -> the lock that this process holds
-_ORIGINS = {  # what a record says of a teacher's weights
-    "local": ("folder",),
-    "hub": ("repository", "revision", "licence"),
-    "package": ("package", "version", "file", "sha256", "licence"),
-}
 
 
 def begin(step: str) -> Run:
@@ -165,16 +160,10 @@ def _weights(run: Run) -> dict:
 
     entry = facts.fact("models", run.teacher)
     if run.step == "adapt" and run.settings["published"]:
-        entry = {"make": "hub"} | entry["adapted"][run.language]
-    elif run.step != "pretrain" or entry["make"] == "new":
-        return {}
-    weights = {name: entry[name] for name in _ORIGINS[entry["make"]]}
-    if entry["make"] == "local":
-        weights["sha256"] = files.sha256(run.study.models_root / entry["folder"])
-    elif entry["make"] == "hub":
-        commit = hub.model_commit(entry["repository"], entry["revision"])
-        weights["revision"] = commit or entry["revision"]
-    return {"weights": weights}
+        return {"weights": hub.weights(entry["adapted"][run.language] | {"make": "hub"})}
+    if run.step == "pretrain" and entry["make"] != "new":
+        return {"weights": hub.weights(entry, run.study.models_root)}
+    return {}
 
 
 def _lock(run: Run) -> None:

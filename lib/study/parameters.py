@@ -5,7 +5,7 @@ import ast
 from lib.checks import checked
 from lib.errors import StudyError
 
-_TYPES = {kind.__name__: kind for kind in (str, int, float, bool, list, dict)}
+_TYPES = {kind.__name__: kind for kind in (str, int, float, bool, list, dict, object)}
 
 
 def parameters(history: list[str]) -> dict:

@@ -155,7 +155,17 @@ def distil(
 ) -> dict:
     """Train `student` in place to give what the teacher gives; returns the same as `trainer.fit`.
 
-    The learning curve holds mlm_loss and distillation_loss apart.
+    The learning curve holds mlm_loss and distillation_loss apart. Raises StudyError as
+    `loss_between`.
+    """
+    train = train[: settings.get("sentences") or None]
+    loss = loss_between(student, teacher, tokenizer, train, settings, seed)
+    return trainer.fit(student, loss, tokenizer, train, dev, settings, seed, folder, name)
+
+
+def loss_between(student, teacher, tokenizer, train, settings: dict, seed: int):
+    """The loss of the settings for a student that has not begun to train.
+
     Raises StudyError if the vocabularies differ, and for logits without an MLM head.
     """
     sizes = student.config.vocab_size, teacher.config.vocab_size
@@ -164,19 +174,16 @@ def distil(
             f"student and teacher must share one vocabulary; they have {sizes[0]} and {sizes[1]} "
             "tokens: trim both or none"
         )
-    train = train[: settings.get("sentences") or None]
     if settings.get("distillation_target") == "hidden":
         turned = None
         if student.config.hidden_size != teacher.config.hidden_size:
             encoded = batches.encode(train[:SENTENCES], tokenizer, settings["max_length"])
             sample = batches.masked_batches(encoded, tokenizer, 64, seed)
             turned = bases(student, teacher, sample)
-        loss = HiddenLoss(teacher, turned)
-    elif has_head(teacher.config):
-        loss = DistillationLoss(teacher, settings)
-    else:
-        raise StudyError(
-            "the teacher has no MLM head and gives no logits; set distillation_target: hidden, or "
-            "adapt the teacher first, which fits a head"
-        )
-    return trainer.fit(student, loss, tokenizer, train, dev, settings, seed, folder, name)
+        return HiddenLoss(teacher, turned)
+    if has_head(teacher.config):
+        return DistillationLoss(teacher, settings)
+    raise StudyError(
+        "the teacher has no MLM head and gives no logits; set distillation_target: hidden, or "
+        "adapt the teacher first, which fits a head"
+    )

@@ -1,10 +1,11 @@
 """Teachers as the entries of params/models.yaml describe them, before any training."""
 
+import re
 from pathlib import Path
 
 from transformers import AutoConfig
 
-from lib import facts
+from lib import facts, files
 from lib.checks import check_choice, shown
 from lib.data import package
 from lib.errors import StudyError
@@ -33,6 +34,30 @@ def load(entry: dict, models_root: Path | None, sentences: list[str], seed: int)
     if entry["make"] == "package":
         return packed.read(package.member(entry))
     return encoder.load(facts.teacher_folder(entry, models_root))
+
+
+def find(teacher: str) -> tuple[dict, Path | None]:
+    """(entry, models_root) for `load`, of a teacher that exists already.
+
+    `teacher` is a name in params/models.yaml, a folder, or an id of the hub; an id that an entry
+    has too gets its pinned revision. Raises StudyError for anything else.
+    """
+    entries, folder = facts.facts("models"), Path(teacher).expanduser()
+    pinned = {entry.get("repository"): name for name, entry in entries.items()}
+    name = teacher if teacher in entries else pinned.get(teacher)
+    if name and entries[name]["make"] != "new":
+        return entries[name], files.named("STUDY_MODELS_ROOT")
+    if teacher and folder.is_dir():
+        folder = folder.resolve()
+        return {"make": "local", "folder": folder.name}, folder.parent
+    if name or not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", teacher):
+        ready = ", ".join(name for name, entry in entries.items() if entry["make"] != "new")
+        raise StudyError(
+            f"no teacher {shown(teacher)}; give a folder, an id of the hub (owner/name), or one of "
+            f"{ready}"
+        )
+    print(f"there is no folder {teacher}; it is read from the hub", flush=True)
+    return {"make": "hub", "repository": teacher, "revision": None, "licence": "not stated"}, None
 
 
 def new_teacher(sentences: list[str], configuration: dict, seed: int):

@@ -15,6 +15,7 @@ import yaml
 
 from lib import facts, files
 from lib.model import encoder
+from lib.model.families import FAMILIES
 from lib.study import __main__ as commands
 from lib.study import check, notebook, plan, resolve, studies
 
@@ -269,6 +270,7 @@ def test_a_made_teacher_says_its_own_sizes(own, saved, executed):
     limit = {}
     assert check._teacher(first, limit) == f"made before: {first.folder}"
     tokens = len(toys.tokenizer("xlm-roberta"))
+    assert limit["my-encoder"].pop("family") is FAMILIES["xlm-roberta"]
     assert limit["my-encoder"] == {
         "num_hidden_layers": 4,
         "intermediate_size": 20,

@@ -1,0 +1,42 @@
+"""Text files of one language or of several, given by their paths."""
+
+import itertools
+from pathlib import Path
+
+from lib import checks, files
+from lib.data import corpora, readers
+from lib.errors import StudyError
+
+
+def read(text) -> dict[str, dict]:
+    """language -> {"train", "dev", "test": lines; "files": name and sha256 of each}.
+
+    `text` is a path, a list of paths of one language, or a mapping from a language to one of these.
+    A line that an earlier language has too is left out, so no test line is trained on. Raises
+    StudyError for anything else, and for files that cannot be read or hold too little.
+    """
+    named, seen, result = text if isinstance(text, dict) else {"text": text}, set(), {}
+    for language, given in named.items():
+        checks.checked(checks.Name, language, "text")
+        paths = given if isinstance(given, list) else [given]
+        if not paths or not all(isinstance(path, str) and path for path in paths):
+            raise StudyError(
+                f"text: {given!r} is no path; give a file of sentences, a list of them, or for "
+                "several languages a mapping such as {slk: a.txt, ces: b.txt}"
+            )
+        paths = [Path(path).expanduser() for path in paths]
+        lines = [line for path in paths for line in readers.lines(path) if line not in seen]
+        seen.update(lines)
+        prints = [{"file": path.name, "sha256": files.sha256(path.resolve())} for path in paths]
+        result[language] = corpora.split(lines, ", ".join(map(str, paths))) | {"files": prints}
+    if not result:
+        raise StudyError("text: no language is named; give a mapping such as {slk: a.txt}")
+    return result
+
+
+def balanced(read: dict[str, dict], part: str) -> list[str]:
+    """The lines of a part in turns, as many of each language; a shorter text is repeated."""
+    of_languages = [language[part] for language in read.values()]
+    longest = max(map(len, of_languages))
+    repeated = [itertools.islice(itertools.cycle(lines), longest) for lines in of_languages]
+    return [line for row in zip(*repeated, strict=True) for line in row]

@@ -1,0 +1,117 @@
+"""The recipe of the notebook `compress`: the sizes of a student, the settings of its distillations,
+and the steps that fit into a time.
+"""
+
+import random
+import time
+
+import torch
+
+from lib import facts, files
+from lib.data import batches
+from lib.errors import StudyError
+from lib.measure import mlm
+from lib.model import axes, device, families, sizes
+from lib.train import distillation
+
+STUDY = "e5"  # its settings are the recipe's
+DEV = (
+    100  # sentences that judge a distillation; with more, a short one would judge most of its time
+)
+UPDATES = 250  # at least, of a fine-tuning; about what the study's smaller tasks have
+TRIAL = 20  # seconds, at most, in which the time of a step is measured
+
+
+def student_sizes(config, wanted: dict[str, int]) -> dict[str, int]:
+    """The sizes of a student: those `wanted`, and for each 0 the rule.
+
+    The rule is half the layers, two thirds of the feed-forward network, and the largest multiple of
+    the heads below 0.6 of the hidden size: for multilingual-e5-small the sizes of the study. Raises
+    StudyError for a size that the teacher cannot give.
+    """
+    heads, hidden = config.num_attention_heads, config.hidden_size
+    rule = {
+        "num_hidden_layers": -(-config.num_hidden_layers // 2),
+        "intermediate_size": max(1, config.intermediate_size * 2 // 3),
+        "hidden_size": max(1, hidden * 6 // 10 // heads) * heads,
+    }
+    result = {name: wanted[name] or size for name, size in rule.items()}
+    for name in ("num_hidden_layers", "intermediate_size"):
+        if not 1 <= result[name] <= getattr(config, name):
+            raise StudyError(
+                f"{name}: {result[name]} was asked for; the teacher has {getattr(config, name)}: "
+                "take 1 to that, or 0 for the rule"
+            )
+    sizes.check_hidden_size(heads, hidden, result["hidden_size"])
+    return result
+
+
+def study() -> dict:
+    """The study whose settings are the recipe's."""
+    return facts.read_yaml(files.PARAMS / "studies" / f"{STUDY}.yaml")
+
+
+def settings(step: str, teacher) -> dict:
+    """The settings of a distillation in the study, with the target that this teacher allows."""
+    own = study()["steps"][step]
+    target = "logits" if families.has_head(teacher.config) else "hidden"
+    defaults = {"accumulation": 1, "precision": "auto", "mlm_weight": 0.5}
+    defaults |= {"distillation_loss": "mse", "all_positions": False}
+    longest = min(own["max_length"], sizes.max_tokens(teacher.config))
+    return defaults | own | {"distillation_target": target, "max_length": longest}
+
+
+def seconds_of(minutes: float, cuts: dict[str, bool]) -> dict[str, float]:
+    """Seconds of each distillation whose cut is made: the shares are those of the study's steps."""
+    steps = {step: study()["steps"][step]["steps"] for step, made in cuts.items() if made}
+    return {step: 60 * minutes * count / sum(steps.values()) for step, count in steps.items()}
+
+
+def tuning(kind: str, examples: int, config, epochs: int = 0) -> dict:
+    """The settings of a fine-tuning in the study, for a number of training examples.
+
+    Without a number of epochs there are as many as make UPDATES updates, and 3 or more.
+    """
+    finetune = study()["finetune"]
+    own = {"base_width": finetune["base_width"]} | finetune[kind]
+    epochs = epochs or max(3, -(-UPDATES * own["batch_size"] // examples))
+    own |= {"first_subword": True, "precision": "auto", "max_steps": 0, "patience": 0}
+    return own | {"epochs": epochs, "max_length": min(own["max_length"], sizes.max_tokens(config))}
+
+
+def steps_within(
+    seconds: float, student, teacher, tokenizer, train, dev, settings: dict, seed: int
+) -> int:
+    """Optimizer steps of a distillation that fit into a time, with its judgements on dev.
+
+    A copy of the student makes the first steps, and their time is measured. At least as many steps
+    as there are judgements are given; none for no time.
+    """
+    if not seconds:
+        return 0
+    student, evaluations = axes.take(student), facts.facts("training")["evaluations"]
+    train = train[: distillation.SENTENCES]
+    encoded, encoded_dev = (
+        batches.encode(text, tokenizer, settings["max_length"]) for text in (train, dev)
+    )
+    masked = batches.masked_batches(encoded, tokenizer, settings["batch_size"], seed)
+    random.Random(seed).shuffle(masked)
+    masked_dev = batches.masked_batches(encoded_dev, tokenizer, 64, 0)
+    loss = distillation.loss_between(student, teacher, tokenizer, train, settings, seed)
+    device.choose_attention(student, settings["precision"], settings["max_length"])
+    with device.at_work(student):
+        optimizer, times = torch.optim.AdamW(student.parameters(), fused=True), []
+        for batch in masked[:1] + masked:  # the first one warms up
+            began = time.monotonic()
+            batch = {name: tensor.to(student.device) for name, tensor in batch.items()}
+            with device.autocast(student.config, settings["precision"]):
+                loss(student, batch)["loss"].backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            times.append(time.monotonic() - began)
+            if len(times) > 3 and sum(times) > TRIAL:
+                break
+        began = time.monotonic()
+        getattr(loss, "judge", mlm.score_mlm)(student, masked_dev, settings["precision"])
+        judging = evaluations * (time.monotonic() - began)
+    return max(evaluations, int((seconds - judging) / (sum(times[1:]) / len(times[1:]))))
