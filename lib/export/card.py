@@ -126,7 +126,9 @@ def product(about: dict, folder: Path) -> str:
     """
     model, files = about["model"], sorted(file for file in folder.rglob("*") if file.is_file())
     names = {"name": about["name"], "id": about["name"], "label": about["label"], "warning": ""}
-    names |= {"code": f"[{', '.join(about['languages']) or 'und'}]"} | _code(about["pipeline"], model)
+    names |= {"code": f"[{', '.join(about['languages']) or 'und'}]"} | _code(
+        about["pipeline"], model
+    )
     head = _HEAD.format_map(names | {"size": _size(model)})
     sizes = [
         {"file": file.relative_to(folder).as_posix(), "bytes": f"{file.stat().st_size:,}"}
