@@ -20,15 +20,19 @@ def encode(sentences: list[str], tokenizer, max_length: int) -> list[list[int]]:
     """
     if not sentences:
         raise StudyError("no sentences to train on; the corpus is empty")
-    if not 3 <= max_length <= tokenizer.model_max_length:
-        raise StudyError(
-            f"a max_length of {max_length} tokens was asked for; the model takes 3 to "
-            f"{tokenizer.model_max_length}"
-        )
+    check_length(max_length, tokenizer.model_max_length)
     encoded = tokenizer(
         sentences, truncation=True, max_length=max_length, return_attention_mask=False
     )
     return encoded["input_ids"]
+
+
+def check_length(max_length: int, longest: int) -> None:
+    """StudyError unless texts may be cut at `max_length` tokens: 3 to the `longest` text."""
+    if not 3 <= max_length <= longest:
+        raise StudyError(
+            f"a max_length of {max_length} tokens was asked for; the model takes 3 to {longest}"
+        )
 
 
 def padded(rows: list[list[int]], value: int, length: int = 0) -> tuple:

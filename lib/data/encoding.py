@@ -9,6 +9,7 @@ label. The authors label and score all subwords; `first_subword=False` reproduce
 from collections.abc import Sequence
 
 from lib import checks
+from lib.data.batches import check_length
 from lib.data.tasks import NO_ANSWER, Task
 from lib.errors import StudyError
 
@@ -80,11 +81,7 @@ def cut_off(task: Task, split: str, tokenizer, max_length: int) -> float:
 def _encoded(task: Task, split: str, tokenizer, max_length: int):
     """The examples of a split and their encoding by the tokenizer."""
     checks.check_choice(split, task.splits, f"split of {task.name}")
-    if not 3 <= max_length <= tokenizer.model_max_length:
-        raise StudyError(
-            f"a max_length of {max_length} tokens; this tokenizer takes 3 to "
-            f"{tokenizer.model_max_length}"
-        )
+    check_length(max_length, tokenizer.model_max_length)
     examples, token = task.splits[split], task.kind == "token"
     batch = tokenizer(
         [list(words) if token else words for words, _ in examples],

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import torch
 
-from lib.data.batches import padded
+from lib.data.batches import check_length, padded
 from lib.errors import StudyError
 from lib.model import mlm_head
 from lib.model.sizes import max_tokens
@@ -36,11 +36,7 @@ def encode(sentences: list[str], tokenizer, config, max_length: int = 0) -> list
     cannot take.
     """
     limit = max_length or max_tokens(config)
-    if not 3 <= limit <= max_tokens(config):
-        raise StudyError(
-            f"a max_length of {max_length} tokens was asked for; the model takes 3 to "
-            f"{max_tokens(config)}: take a number between, or 0 for the maximum"
-        )
+    check_length(limit, max_tokens(config))
     if not sentences:
         raise StudyError("no sentences to measure on; give at least one")
     encodings = tokenizer(sentences, truncation=True, max_length=limit).encodings

@@ -30,10 +30,7 @@ def sweep(
     values = list(dict.fromkeys(points["value"]))
     numeric = all(isinstance(value, int | float) for value in values)
     width = 4.1 if numeric else max(4.1, 0.75 * len(values) + 0.5)
-    looks = {line: look(place) for place, line in enumerate(lines)}
-    for line, style in looks.items():
-        style |= {} if numeric or joined else {"linestyle": ""}
-        style |= {"color": "#000000", "linewidth": 0.9} if line.startswith("published") else {}
+    looks = {line: _look(place, line, numeric or joined) for place, line in enumerate(lines)}
     with panels(rows, columns, (width * columns, 2.7 * rows + 0.5)) as (figure, grid):
         for axes in grid.flat[len(names) :]:
             axes.set_axis_off()
@@ -77,6 +74,12 @@ def convergence(curves: pandas.DataFrame, up: str) -> Figure | None:
                 axes.grid(**_GRID)
         legend(figure, grid[0, 0].get_legend_handles_labels()[0])
     return figure
+
+
+def _look(place: int, line: str, joined: bool) -> dict:
+    """The look of the series at this place; what was published is black and thin."""
+    paper = {"color": "#000000", "linewidth": 0.9} if line.startswith("published") else {}
+    return look(place) | ({} if joined else {"linestyle": ""}) | paper
 
 
 def _series(axes, part: pandas.DataFrame, style: dict) -> None:
