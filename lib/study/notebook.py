@@ -25,11 +25,6 @@ from lib.study.run import Run
 
 _began: dict[str, float] = {}  # run id -> when its notebook began
 _locks: dict[str, contextlib.ExitStack] = {}  # run id -> the lock that this process holds
-_ORIGINS = {  # what a record says of a teacher's weights
-    "local": ("folder",),
-    "hub": ("repository", "revision", "licence"),
-    "package": ("package", "version", "file", "sha256", "licence"),
-}
 
 
 def begin(step: str) -> Run:
@@ -164,17 +159,20 @@ def _weights(run: Run) -> dict:
     from lib.data import hub
 
     entry = facts.fact("models", run.teacher)
-    if run.step == "adapt" and run.settings["published"]:
-        entry = {"make": "hub"} | entry["adapted"][run.language]
-    elif run.step != "pretrain" or entry["make"] == "new":
-        return {}
-    weights = {name: entry[name] for name in _ORIGINS[entry["make"]]}
-    if entry["make"] == "local":
-        weights["sha256"] = files.sha256(run.study.models_root / entry["folder"])
-    elif entry["make"] == "hub":
-        commit = hub.model_commit(entry["repository"], entry["revision"])
-        weights["revision"] = commit or entry["revision"]
-    return {"weights": weights}
+    published = run.step == "adapt" and run.settings["published"]
+    if run.step == "pretrain" and entry["make"] == "local":
+        digest = files.sha256(run.study.models_root / entry["folder"])
+        return {"weights": {"folder": entry["folder"], "sha256": digest}}
+    if run.step == "pretrain" and entry["make"] == "package":
+        names = ("package", "version", "file", "sha256", "licence")
+        return {"weights": {name: entry[name] for name in names}}
+    if published or (run.step == "pretrain" and entry["make"] == "hub"):
+        entry = entry["adapted"][run.language] if published else entry
+        repository, revision = entry["repository"], entry["revision"]
+        commit = hub.model_commit(repository, revision) or revision
+        licence = entry["licence"]
+        return {"weights": {"repository": repository, "revision": commit, "licence": licence}}
+    return {}
 
 
 def _lock(run: Run) -> None:

@@ -101,8 +101,8 @@ class Finetuning(Checked):
     """
 
     method: Literal["adapter", "full"]
-    reduction_factor: Positive
-    adapter_input: Literal["ffn", "layer_norm"]
+    reduction_factor: Positive = 16
+    adapter_input: Literal["ffn", "layer_norm"] = "layer_norm"
     first_subword: bool = True
     train_limit: Count
     precision: Precision = "auto"
