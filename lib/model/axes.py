@@ -62,7 +62,9 @@ def take(model, layers=None, neurons=None, hidden=None, heads=None, vocabulary=N
                 number = layers[int(layer[1])]
                 old = f"{name[: layer.start(1)]}{number}{name[layer.end(1) :]}"
                 kept["F"] = None if neurons is None else neurons[number]
-            tensor.copy_(select(given[old], letters, kept).view(tensor.shape))
+            values = select(given[old], letters, kept)
+            assert values.shape == tensor.shape, name  # `copy_` would stretch them
+            tensor.copy_(values)
     if heads is not None:
         rotary.keep_scale(result, model.config)
     return result.eval()

@@ -11,7 +11,7 @@ from lib.model.families import family
 from lib.model.shared_basis import fit_norms, rotated, shared_basis
 from lib.model.sizes import check_hidden_size
 
-_ROWS = 2**14  # of a matrix that are in float64 at once
+_ROWS = 2**12  # of a matrix that are in float64 at once
 
 
 def kept_heads(config, hidden_size: int) -> torch.Tensor:

@@ -86,8 +86,10 @@ def add_adapters(
     for part in task_head(model):
         part.requires_grad_(True)
     generator = torch.Generator().manual_seed(0)
+    beside = family(model.config).ffn_end.rpartition(".")[0]
     for layer in parts.layers(model):
-        adapter = layer.module.adapter = Bottleneck(model.config.hidden_size, width)
+        adapter = Bottleneck(model.config.hidden_size, width)
+        layer.module.get_submodule(beside).add_module("adapter", adapter)
         adapter.redraw(model.config.initializer_range, generator)
         _Adapted(layer, adapter, adapter_input)
     return model

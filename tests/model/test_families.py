@@ -5,7 +5,13 @@ import math
 import pytest
 import torch
 import toys
-from transformers import AutoModel, AutoModelForMaskedLM, DebertaV2Config
+from transformers import (
+    AutoModel,
+    AutoModelForMaskedLM,
+    DebertaV2Config,
+    ElectraForPreTraining,
+)
+from transformers.models.modernbert.modeling_modernbert import apply_rotary_pos_emb
 
 from lib import files
 from lib.data import batches as masking
@@ -24,6 +30,7 @@ from lib.model import (
     parts,
     refit,
     rotary,
+    shared_basis,
     sizes,
     task_head,
     vocabulary,
@@ -31,6 +38,7 @@ from lib.model import (
 from lib.train import adapters, distillation, finetuning, heads, teachers
 
 every = pytest.mark.parametrize("family", toys.EVERY)
+others = pytest.mark.parametrize("family", toys.EVERY[2:])  # the first two have tests of their own
 modern = pytest.mark.parametrize("family", ["modernbert", "modernbert biases"])
 
 
@@ -189,7 +197,7 @@ def test_importance_of_a_gated_neuron_is_that_of_its_output(family):
     torch.testing.assert_close(found[2], slope.abs(), atol=1e-6, rtol=1e-4)
 
 
-@every
+@others
 @torch.no_grad()
 def test_fits_are_exact_where_nothing_was_cut_and_help_elsewhere(family):
     model, several = toys.model(family), batches(family)
@@ -208,7 +216,7 @@ def _gap(small, model, several):
     return loss.judge(small, several, "float32")["gap"]
 
 
-@every
+@others
 @pytest.mark.parametrize("hidden_start", ["truncation", "svd", "shared_basis", "fitted", "random"])
 def test_hidden_starts(family, hidden_start, tmp_path):
     model, several = toys.model(family), batches(family)
@@ -220,12 +228,10 @@ def test_hidden_starts(family, hidden_start, tmp_path):
     assert logits(again, several[0]).equal(logits(student, several[0]))
 
 
-@every
+@others
 @torch.no_grad()
 def test_a_whole_basis_changes_nothing(family):
     """Fits find the norms of the model again when the directions are the axes themselves."""
-    from lib.model import shared_basis
-
     model, several = toys.model(family), batches(family)
     heads_kept = hidden.kept_heads(model.config, 24)
     assert sorted(heads_kept.tolist()) == list(range(24))
@@ -235,7 +241,7 @@ def test_a_whole_basis_changes_nothing(family):
         torch.testing.assert_close(logits(same, batch), logits(model, batch), atol=2e-3, rtol=2e-3)
 
 
-@every
+@others
 def test_distillation_goes_down(family, tmp_path):
     teacher, own = toys.model(family), toys.tokenizer(family)
     text = toys.sentences()[:40]
@@ -258,7 +264,7 @@ def _loss(student, teacher, settings, family, target):
     return float(loss(student.eval(), batches(family)[0])["distillation_loss"])
 
 
-@every
+@others
 @pytest.mark.parametrize("kind", ["sequence", "token"])
 @pytest.mark.parametrize("pooling", ["first", "mean"])
 def test_task_heads_train(family, kind, pooling):
@@ -278,7 +284,7 @@ def test_task_heads_train(family, kind, pooling):
     assert losses[0] > losses[1] > losses[2]
 
 
-@every
+@others
 def test_mean_pooling_ignores_padding_and_reads_every_token(family):
     model = toys.model(family)
     tuned = task_head.with_task_head(model, "sequence", ("one", "two"), 1, "mean").eval()
@@ -297,7 +303,7 @@ def test_mean_pooling_ignores_padding_and_reads_every_token(family):
     torch.testing.assert_close(seen[0].reshape(5, 24), wanted, atol=1e-5, rtol=1e-4)
 
 
-@every
+@others
 def test_adapters(family):
     model, batch = toys.model(family), toys.batch(family, 4)
     given = {name: batch[name] for name in ("input_ids", "attention_mask")}
@@ -322,7 +328,7 @@ def test_adapters(family):
             )
 
 
-@every
+@others
 def test_the_lens_ends_at_the_models_own_prediction(family):
     model, batch = toys.model(family), toys.batch(family)
     position = torch.ones(12, dtype=torch.long)
@@ -337,8 +343,8 @@ def test_the_lens_ends_at_the_models_own_prediction(family):
     torch.testing.assert_close(whole, logits(model, batch), atol=1e-5, rtol=1e-4)
 
 
-@every
-def test_the_search_keeps_layers_that_can_be_saved(family, tmp_path, capsys):
+@others
+def test_the_search_keeps_layers_that_can_be_saved(family, tmp_path):
     model, own = toys.model(family), toys.tokenizer(family)
     chosen = layer_search.search(model, own, toys.sentences()[:8], 1)
     student = axes.take(model, layers=chosen)
@@ -346,7 +352,7 @@ def test_the_search_keeps_layers_that_can_be_saved(family, tmp_path, capsys):
     assert logits(again, toys.batch(family)).equal(logits(student, toys.batch(family)))
 
 
-@every
+@others
 def test_a_head_is_fitted_to_an_encoder_without_one(family, tmp_path):
     bare = encoder.without_head(toys.model(family))
     fitted = heads.fit(bare, batches(family))
@@ -395,11 +401,6 @@ def test_layers_keep_their_kind_and_theta(family):
     assert [layer.module.attention_type for layer in parts.layers(student)] == kinds
     for kind, value in theta.items():
         assert student.config.rope_parameters[kind]["rope_theta"] == value
-    states = {}
-    for number, layer in enumerate(parts.layers(model)):
-        layer.module.register_forward_hook(
-            lambda _, __, output, number=number: states.update({number: output})
-        )
     with torch.no_grad():
         skipped = parts.layers(model)[1].module
         skipped.forward = lambda hidden_states, **_: hidden_states  # the layer that went
@@ -434,7 +435,7 @@ def test_kept_pairs_turn_as_before(old, new):
 @modern
 def test_scores_of_a_smaller_head_are_parts_of_the_old_sums(family):
     """What is left of a score is exactly the products of the kept pairs, over the old divisor."""
-    model, batch = toys.model(family), toys.batch(family)
+    model = toys.model(family)
     heads_kept = hidden.kept_heads(model.config, 16)
     small = axes.take(model, hidden=torch.arange(16), heads=heads_kept)
     scores = {}
@@ -443,8 +444,6 @@ def test_scores_of_a_smaller_head_are_parts_of_the_old_sums(family):
         config, attention = of.config, parts.layers(of)[1].module.attn
         query, key, _ = attention.Wqkv(states).view(*states.shape[:2], 3, 4, -1).unbind(2)
         cos, sin = of.base_model.rotary_emb(states, torch.arange(states.shape[1])[None], kind)
-        from transformers.models.modernbert.modeling_modernbert import apply_rotary_pos_emb
-
         query, key = apply_rotary_pos_emb(query, key, cos, sin, unsqueeze_dim=2)
         scores[config.hidden_size] = torch.einsum(
             "bqhd,bkhd->bhqk", query[..., kept], key[..., kept]
@@ -457,7 +456,6 @@ def test_scores_of_a_smaller_head_are_parts_of_the_old_sums(family):
         by_hand(model, states, rotary.kept_dimensions(6, 4), 6)
         by_hand(small, states[..., :16], torch.arange(4), 4)
     torch.testing.assert_close(scores[16], scores[24], atol=1e-5, rtol=1e-4)
-    assert batch
 
 
 @modern
@@ -478,8 +476,6 @@ def test_a_hidden_size_that_would_lose_the_matrix_behind_the_embeddings_is_refus
 
 
 def test_a_discriminator_is_an_encoder_without_a_head(tmp_path):
-    from transformers import ElectraForPreTraining
-
     discriminator = ElectraForPreTraining(toys.config("electra")).eval()
     discriminator.save_pretrained(tmp_path)
     toys.tokenizer("electra").save_pretrained(tmp_path)

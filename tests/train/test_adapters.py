@@ -115,7 +115,6 @@ def test_adapted_output_by_hand(model, adapter_input):
     output, wide, residual = layer.output, torch.randn(2, 5, 20), torch.randn(2, 5, 12)
     layer.intermediate(residual)  # the network reads what is added to its result
     weights = dict(output.named_parameters())
-    weights |= {f"adapter.{name}": each for name, each in layer.adapter.named_parameters()}
     hidden = linear(wide, weights["dense.weight"], weights["dense.bias"])
 
     def norm(value):
