@@ -36,8 +36,7 @@ class Graph:
     def tensor(self, values) -> str:
         """The name of a new constant."""
         name = f"constant_{len(self.tensors)}"
-        values = numpy.ascontiguousarray(values)
-        self.tensors.append(numpy_helper.from_array(values.reshape(numpy.shape(values)), name))
+        self.tensors.append(numpy_helper.from_array(numpy.asarray(values, order="C"), name))
         return name
 
     def integers(self, *values: int) -> str:
