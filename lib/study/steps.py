@@ -92,6 +92,7 @@ REGISTRY = (  # the order of the models is the paper's; a study may change it
         label="pseudo-perplexity",
     ),
     Step("lens", "measure", "80_logit_lens", settings_of.Lens, label="logit lens"),
+    Step("export", "measure", "90_export", settings_of.Export, label="export"),
 )
 LATER = {  # step -> its settings that came after published records, with their defaults
     entry.name: {
