@@ -1,4 +1,4 @@
-"""Encoders of both families and their task heads as ONNX graphs, in float32 and in 8 bits.
+"""Encoders and their task heads as ONNX graphs, in float32 and in 8 bits.
 
 The graphs are written node by node, with the fused matrices and GELU of ONNX Runtime, which its
 build for browsers has too. The first axis is the sequence, (T, B, H): products of heads then read
@@ -12,8 +12,9 @@ from onnx import TensorProto
 
 from lib.errors import StudyError
 from lib.export.nodes import IN_FLOAT, Graph
-from lib.model.families import family
+from lib.model.families import embedding_size, family
 
+_TYPES = ("bert", "xlm-roberta", "roberta", "camembert", "electra")
 _ACTIVATIONS = {"gelu": "Gelu", "gelu_new": "FastGelu", "gelu_pytorch_tanh": "FastGelu"}
 _FAR = -1e9  # added to the attention score of padding
 
@@ -33,6 +34,21 @@ def kind(model) -> str:
     return found[0] if found else "hidden"
 
 
+def lacking(config) -> str:
+    """Why models of this configuration have no ONNX graph here; empty if they have one."""
+    if config.model_type not in _TYPES or embedding_size(config) != config.hidden_size:
+        return (
+            f"a model of type {config.model_type!r} with these embeddings has no ONNX export; those "
+            f"of the types {', '.join(_TYPES)} have one if embeddings and layers have one width"
+        )
+    if config.hidden_act not in _ACTIVATIONS:
+        return (
+            f"the activation {config.hidden_act!r} has no ONNX export; those that have one are "
+            f"{', '.join(_ACTIVATIONS)}"
+        )
+    return ""
+
+
 def build(model, peaks: list[dict] | None = None) -> onnx.ModelProto:
     """The model as an ONNX graph: in float32, or in 8 bits if the `peaks` of real text are given.
 
@@ -41,11 +57,8 @@ def build(model, peaks: list[dict] | None = None) -> onnx.ModelProto:
     of the model that has no export, and for a model of 2 GB or more.
     """
     config, graph = model.config, Graph(peaks)
-    if config.hidden_act not in _ACTIVATIONS:
-        raise StudyError(
-            f"the activation {config.hidden_act!r} has no export; those that have one are "
-            f"{', '.join(_ACTIVATIONS)}"
-        )
+    if lacking(config):
+        raise StudyError(lacking(config))
     body, what = model.base_model, kind(model)
     hidden = _embeddings(graph, body.embeddings, config)
     mask = graph.add("Transpose", "attention_mask", perm=[1, 0])
@@ -203,4 +216,5 @@ def _head(graph: Graph, model, what: str, hidden: str, mask: str) -> str:
     pooler = getattr(model.base_model, "pooler", None)
     first = pooler.dense if pooler is not None else model.classifier.dense
     last = model.classifier if pooler is not None else model.classifier.out_proj
-    return linear(graph.add("Tanh", linear(read, first)), last)
+    activation = "Gelu" if model.config.model_type == "electra" else "Tanh"
+    return linear(graph.add(activation, linear(read, first)), last)

@@ -45,17 +45,20 @@ def to_onnx(model, tokenizer, folder: Path, texts: list[str], card: str = "") ->
     `kind` as `graph.kind` says, `bytes` of each file, `difference` (the greatest between float32
     and torch), `unknown_tokens` (a share), `texts` (the number compared) and, of 8 bits beside
     float32, the mean and the smallest `cosine`: of sentence vectors, or of the logits of a text.
-    A task model gets `same_answers` too, a share. `warning` says it where the 8 bits lose much.
+    A task model gets `same_answers` too, a share. `warning` says it where the 8 bits lose much, and
+    why an encoder has no ONNX files (`graph.lacking`); it is then written without them.
 
     The folder holds config.json, the tokenizer and the card, onnx/model.onnx (float32) and
     onnx/model_quantized.onnx (8 bits). An encoder has its torch weights and the files of
     sentence-transformers too; of task models, one that reads the first token has weights. One half
     of the texts sets the scales, the other half is compared. Texts are cut at 128 tokens.
     Raises StudyError for a folder that holds other files, for text that the vocabulary does not
-    know, for a model without an export, and if float32 and torch differ.
+    know, for a task model without an export, and if float32 and torch differ.
     """
-    what, folder = graph.kind(model), Path(folder)
+    what, folder, reason = graph.kind(model), Path(folder), graph.lacking(model.config)
     check_folder(folder)
+    if reason and what != "hidden":
+        raise StudyError(reason)
     if len(texts) < 2:
         raise StudyError(f"{len(texts)} texts were given; the check needs 2 or more")
     longest = min(128, max_tokens(model.config))
@@ -63,12 +66,16 @@ def to_onnx(model, tokenizer, folder: Path, texts: list[str], card: str = "") ->
     setting, testing = (_batches(texts[part::2], tokenizer, longest) for part in (0, 1))
     with files.whole_folder(folder) as part, evaluating(model):
         _write(model, tokenizer, part, what, card)
-        (part / "onnx").mkdir()
-        for name, peaks in {"float32": None, "int8": graph.measure_peaks(model, setting)}.items():
-            (part / FILES[name]).write_bytes(graph.build(model, peaks).SerializeToString())
         report = {"kind": what, "texts": len(texts) // 2}
         report |= {"unknown_tokens": known["unknown_tokens"]}
-        report |= _compared(model, part, what, testing)
+        if reason:
+            report["warning"] = reason
+        else:
+            (part / "onnx").mkdir()
+            both = {"float32": None, "int8": graph.measure_peaks(model, setting)}
+            for name, peaks in both.items():
+                (part / FILES[name]).write_bytes(graph.build(model, peaks).SerializeToString())
+            report |= _compared(model, part, what, testing)
         sizes = {
             file.relative_to(part).as_posix(): file.stat().st_size
             for file in sorted(part.rglob("*"))
@@ -115,7 +122,10 @@ def load(folder: Path, precision: str = "float32", threads: int = 0) -> Onnx:
     """The model of an exported folder, in `float32` or `int8`; 0 threads: as many as cores."""
     file = Path(folder) / FILES[precision]
     if not file.exists():
-        raise StudyError(f"{file} is not there; export the model with `to_onnx` first")
+        raise StudyError(
+            f"{file} is not there; export the model with `to_onnx` first, which says it if the "
+            "model's type has no ONNX export"
+        )
     return Onnx(file, loading.read(AutoConfig, folder), threads)
 
 

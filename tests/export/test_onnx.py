@@ -10,7 +10,12 @@ import onnx as onnx_package
 import pytest
 import torch
 import toys
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, BertForMultipleChoice
+from transformers import (
+    AutoModel,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    BertForMultipleChoice,
+)
 
 from lib.data.batches import padded
 from lib.errors import StudyError
@@ -239,15 +244,43 @@ def refused(model, tmp_path, said, texts=TEXTS):
     assert [each.name for each in tmp_path.iterdir()] == ["data"]
 
 
+@pytest.mark.parametrize("family", sorted(set(toys.EVERY) - set(toys.FAMILIES)))
+def test_every_encoder_is_written_and_has_onnx_files_where_its_type_has_an_export(family, tmp_path):
+    model, folder = toys.model(family), tmp_path / "out"
+    report = onnx.to_onnx(model, toys.tokenizer(family), folder, TEXTS)
+    again, batch = AutoModel.from_pretrained(folder).eval(), toys.batch(family)
+    batch = {name: batch[name] for name in ("input_ids", "attention_mask")}
+    with torch.no_grad():
+        wanted = encoder.hidden_states(model, batch)
+        assert torch.allclose(again(**batch).last_hidden_state, wanted, atol=1e-5)
+    if family in ("roberta", "camembert", "electra"):
+        assert report["difference"] < 1e-4 and "warning" not in report
+    else:
+        assert f"a model of type {model.config.model_type!r}" in report["warning"]
+        assert not any(name.startswith("onnx/") for name in report["bytes"])
+        with pytest.raises(StudyError, match="is not there; .* says it if"):
+            onnx.load(folder)
+        task = task_head.with_task_head(model, "token", ("a", "b"), 1)
+        with pytest.raises(StudyError, match="those of the types bert, xlm-roberta, .* have one"):
+            onnx.to_onnx(task, toys.tokenizer(family), tmp_path / "task", TEXTS)
+
+
+def test_the_head_of_electra_has_its_own_activation(tmp_path):
+    report = onnx.to_onnx(
+        classifier("electra", "sequence"), toys.tokenizer("electra"), tmp_path / "out", TEXTS
+    )
+    assert report["difference"] < 1e-4
+
+
 def test_what_has_no_export_is_refused_and_leaves_nothing(tmp_path, data):
     adapted = adapters.add_adapters(classifier("bert", "token"), 4, "ffn")
     refused(
         adapted, tmp_path, r"the part .*adapter.* has no export; adapters have none: fine-tune all"
     )
     refused(
-        toys.model("bert", hidden_act="silu"),
+        task_head.with_task_head(toys.model("bert", hidden_act="silu"), "token", ("a", "b"), 1),
         tmp_path,
-        "the activation 'silu' has no export; .*gelu",
+        "the activation 'silu' has no ONNX export; .*gelu",
     )
     refused(
         BertForMultipleChoice(toys.config("bert")),
