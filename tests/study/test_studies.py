@@ -23,7 +23,7 @@ def test_a_study_holds_what_its_file_says_and_all_settings():
     assert study.baselines == study.measure == study.variants == []
     assert study.settings["ffn"] == STUDY["steps"]["ffn"] | steps.LATER["ffn"]
     assert study.settings["layers"] == STUDY["steps"]["layers"] | steps.LATER["layers"]
-    assert set(study.settings) == {*study.order, "finetune", "perplexity", "lens"}
+    assert set(study.settings) == {*study.order, "finetune", "perplexity", "lens", "export"}
 
 
 def test_steps_beside_the_order_have_settings_and_only_variants_take_them():
@@ -165,7 +165,10 @@ WRONG = {
         ["best"],
         "baselines: 'best' is none of majority, ngrams, static; take one of these",
     ),
-    "measure": ({"speed": {}}, "measure: 'speed' is none of perplexity, lens; take one of these"),
+    "measure": (
+        {"speed": {}},
+        "measure: 'speed' is none of perplexity, lens, export; take one of these",
+    ),
     "variants": ([{}], "variants: set is missing; add it"),
 }
 MEASURES = [
@@ -179,7 +182,10 @@ VARIANTS = [
     ({"score": ["lens"]}, "variants: score: 'lens' is none of pretrain, adapt, layers"),
     ({"order": ["prune"]}, "variants: order: 'prune' is none of pretrain, adapt, layers"),
     ({"set": {"ffn": {"part": 1}}}, "variants: set: ffn: part: 1 is none of train, dev"),
-    ({"measure": ["speed"]}, "variants: measure: 'speed' is none of perplexity, lens; take one"),
+    (
+        {"measure": ["speed"]},
+        "variants: measure: 'speed' is none of perplexity, lens, export; take one",
+    ),
     ({"measure": {"lens": {}}}, "variants: measure: {'lens': {}} is not a list"),
     ({"seeds": [-1]}, "variants: seeds: -1 is out of range; give a whole number below"),
 ]
