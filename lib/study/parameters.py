@@ -35,6 +35,11 @@ def parameters(history: list[str]) -> dict:
                 f"parameter {name}: {value!r} is not text; put it in quotes, or give it to "
                 f"papermill as `-r {name} TEXT`, which keeps text as it is typed"
             )
+        if types[name] is bool and isinstance(value, str):
+            raise StudyError(
+                f"parameter {name}: {value!r} is text; give it to papermill as `-p {name} True`, "
+                "or False, with a capital"
+            )
         checked(types[name], value, f"parameter {name}")
     return values
 

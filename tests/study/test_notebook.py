@@ -108,6 +108,7 @@ def test_other_cells_change_no_parameter(cell):
         ({"share": float("nan")}, "parameter share: float('nan') is no value that a parameter"),
         ({"share": float("inf")}, "parameter share: float('inf') is no value that a parameter"),
         ({"published": 1}, "parameter published: 1 is not true or false"),
+        ({"published": "true"}, "parameter published: 'true' is text; give it to papermill as"),
         (
             {"language": 7},
             "parameter language: 7 is not text; put it in quotes, or give it to pape",
