@@ -46,6 +46,34 @@ _HEADS = {  # pipeline of the hub -> class, options and answer in the code of a 
         "tags = model(**inputs).logits.argmax(-1)  # of each token; the names are in id2label",
     ),
 }
+_OTHER_FORMS = """With ONNX Runtime, in 8 bits; `model.onnx` beside it is float32:
+
+```python
+import onnxruntime
+from transformers import AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained(folder)
+session = onnxruntime.InferenceSession(f"{{folder}}/onnx/model_quantized.onnx")
+inputs = tokenizer(texts, truncation=True, padding=True, return_tensors="np")
+given = {{name: inputs[name].astype("int64") for name in ("input_ids", "attention_mask")}}
+{output} = session.run(None, given)[0]
+```
+
+With transformers.js, from a folder `{name}` that the page can reach:
+
+```js
+import {{ pipeline }} from "@huggingface/transformers";
+
+const run = await pipeline("{task}", "{name}", {{ dtype: "q8" }});
+const answers = await run(texts{pooling});
+```"""
+_SENTENCES = """With sentence-transformers:
+
+```python
+from sentence_transformers import SentenceTransformer
+
+vectors = SentenceTransformer(str(folder)).encode(texts)
+```"""
 _WORSE = (
     "\n\n**This model has learnt nothing:** its MLM loss is above that of a guess by the frequency "
     "of tokens alone (`worse_than_unigram`). Do not use it."
@@ -109,7 +137,12 @@ def product(about: dict, folder: Path) -> str:
         f"## {title}\n\n{_items(given) if isinstance(given, dict) else _rows(given)}"
         for title, given in sections.items()
     ]
-    return "\n\n".join([head, *parts, f"## Limits\n\n{about['limits']}\n"])
+    encodes = not about["pipeline"].endswith("classification")
+    pooling = ', { pooling: "mean", normalize: true }' if encodes else ""
+    form = {"task": "feature-extraction" if encodes else about["pipeline"], "pooling": pooling}
+    form |= {"output": "vectors" if encodes else "logits", "name": about["name"]}
+    uses = [*([_SENTENCES] if encodes else []), _OTHER_FORMS.format_map(form)]
+    return "\n\n".join([head, *uses, *parts, f"## Limits\n\n{about['limits']}\n"])
 
 
 def _size(model: dict) -> str:

@@ -15,12 +15,14 @@ from lib.model.sizes import max_tokens
 
 # Parts of published checkpoints for which a masked language model has no place.
 _SPARE = re.compile(r"pooler\.|seq_relationship|position_ids")
+# What the normalizer Nmt puts in the place of which characters; transformers.js has no Nmt. U+0085
+# is added: tokenizers takes it for white space when it splits words, and transformers.js does not.
+_NMT = {
+    "": "\x01-\x08\x0b\x0e-\x1f\x7f\x8f\x9f",
+    " ": "\t\n\f\r\x85\u1680\u200b-\u200f\u2028\u2029\u2581\ufeff\ufffd",
+}
 _OF_ONE_CALL = ("max_length", "stride", "truncation_side", "truncation_strategy", "is_local")
 _OF_ONE_CALL += ("local_files_only", "backend")
-# The rules of the normaliser `Nmt`, which transformers.js does not have: characters that it removes,
-# and those that become a space. U+0085 is added: only Python's split at white space knows it.
-_NMT = {"[\x01-\x08\x0b\x0e-\x1f\x7f\x8f\x9f]": ""}
-_NMT["[\t\n\f\r\x85\u1680\u200b-\u200f\u2028\u2029\u2581\ufeff\ufffd]"] = " "
 
 
 def new(config, seed: int):
@@ -93,6 +95,9 @@ def save_tokenizer(tokenizer, folder: Path, **options) -> None:
     tokenizer.backend_tokenizer.no_truncation()  # of an earlier call; it would be written too
     tokenizer.backend_tokenizer.no_padding()
     tokenizer.save_pretrained(folder)
+    file = folder / "tokenizer.json"
+    whole = json.loads(file.read_text(encoding="utf-8"), object_hook=_without_nmt)
+    file.write_text(json.dumps(whole, ensure_ascii=False), encoding="utf-8")
     file = folder / "tokenizer_config.json"
     written = json.loads(file.read_text(encoding="utf-8")) | options
     for name in _OF_ONE_CALL:
@@ -100,19 +105,18 @@ def save_tokenizer(tokenizer, folder: Path, **options) -> None:
     if written["tokenizer_class"] == "TokenizersBackend":  # a class of transformers 5 alone
         written["tokenizer_class"] = "PreTrainedTokenizerFast"
     file.write_text(json.dumps(written, indent=1, ensure_ascii=False), encoding="utf-8")
-    _spell_out_nmt(folder / "tokenizer.json")
     _check_saved(tokenizer, folder)
 
 
-def _spell_out_nmt(file: Path) -> None:
-    """Put explicit rules in the place of `Nmt` in a sequence of normalisers."""
-    content, rules = json.loads(file.read_text(encoding="utf-8")), []
-    for rule in (content["normalizer"] or {}).get("normalizers", []):
-        same = [{"type": "Replace", "pattern": {"Regex": p}, "content": c} for p, c in _NMT.items()]
-        rules += same if rule["type"] == "Nmt" else [rule]
-    if rules:
-        content["normalizer"]["normalizers"] = rules
-        file.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+def _without_nmt(part: dict) -> dict:
+    """A part of tokenizer.json, or the replacements that do what it does if it is Nmt."""
+    if part != {"type": "Nmt"}:
+        return part
+    rules = [
+        {"type": "Replace", "pattern": {"Regex": f"[{characters}]"}, "content": given}
+        for given, characters in _NMT.items()
+    ]
+    return {"type": "Sequence", "normalizers": rules}
 
 
 def hidden_states(model, batch: dict) -> torch.Tensor:

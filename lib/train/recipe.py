@@ -15,6 +15,9 @@ from lib.model import axes, device, families, sizes
 from lib.train import distillation
 
 STUDY = "e5"  # its settings are the recipe's
+DEV = (
+    100  # sentences that judge a distillation; with more, a short one would judge most of its time
+)
 UPDATES = 250  # at least, of a fine-tuning; about what the study's smaller tasks have
 TRIAL = 20  # seconds, at most, in which the time of a step is measured
 

@@ -71,16 +71,22 @@ class Work:
         """Folder of the checkpoints of a stage's training."""
         return self.folder / f"{name}.training"
 
-    @contextlib.contextmanager
-    def whole(self):
-        """Yield an empty folder that becomes `out` when the block ends well; the stages go."""
+    @property
+    def result(self) -> Path:
+        """Folder of what becomes `out`."""
+        return self.folder / "result"
+
+    def finish(self, card: str) -> Path:
+        """The folder `out`: the result with its card, whole. The stages go, if they are there."""
         if not self._made:
             free(str(self.out))
-        with files.whole_folder(self.out) as part:
-            yield part
-        self._made = True
+            with files.whole_folder(self.out) as part:
+                shutil.copytree(self.result, part, dirs_exist_ok=True)
+                (part / "README.md").write_text(card, encoding="utf-8")
+            self._made = True
         shutil.rmtree(self.folder, ignore_errors=True)
         self._lock.close()
+        return self.out
 
     def _notes(self) -> dict:
         return json.loads(self._file.read_text(encoding="utf-8")) if self._file.exists() else {}

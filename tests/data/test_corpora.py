@@ -1,5 +1,6 @@
 """Corpora: disjoint parts, the same every time, and refusals that say what exists."""
 
+import copy
 import gzip
 import hashlib
 import json
@@ -9,6 +10,8 @@ import unicodedata
 from itertools import chain
 
 import pytest
+import toys
+from tokenizers import Tokenizer
 
 from lib import facts, files
 from lib.data import corpora, local
@@ -201,3 +204,15 @@ def test_the_text_of_the_studies_is_in_nfc_already(shared):
             raw = file.read_bytes()
             raw = lzma.decompress(raw) if file.suffix == ".xz" else raw
             assert unicodedata.is_normalized("NFC", raw.decode()), file
+
+
+def test_bytes_in_place_of_letters_are_unknown():
+    """A tokenizer with byte tokens reads each foreign letter as its bytes; none is the unknown."""
+    own = copy.deepcopy(toys.tokenizer("xlm-roberta"))
+    state = json.loads(own.backend_tokenizer.to_str())
+    state["model"]["vocab"] += [[f"<0x{byte:02X}>", -9.0] for byte in range(256)]
+    state["model"]["byte_fallback"] = True
+    own.backend_tokenizer.model = Tokenizer.from_str(json.dumps(state)).model
+    assert corpora.reading(toys.sentences(), own, 32)["unknown_tokens"] == 0
+    with pytest.raises(StudyError, match="of the tokens are unknown"):
+        corpora.reading(["ሰላም ለዓለም"] * 9, own, 32)

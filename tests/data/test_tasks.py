@@ -245,3 +245,64 @@ def test_examples_are_in_nfc_from_every_source(tmp_path, monkeypatch):
     assert words == [((near, "x"), ("B-PER", "O"))]
     pairs[:] = [[far, "travel"], ["x", "sports"]]
     assert tasks.load("tc", "mlt", Source("hub")).splits["test"][0] == (near, "travel")
+
+
+BIO = "Ana B-PER\nlives O\nin O\nRome B-LOC\n\n"
+POS = "Ana PROPN\nlives VERB\n\n"
+
+
+@pytest.mark.parametrize(
+    ("ending", "content", "form", "kind", "metric", "labels"),
+    [
+        ("tsv", rows("good", "bad"), "text", "sequence", "macro_f1", ("bad", "good")),
+        ("csv", "sentence,class\na b,x\nc,y\n", "text", "sequence", "macro_f1", ("x", "y")),
+        ("conll", BIO, "entities", "token", "span_f1", ("O", "B-LOC", "B-PER")),
+        ("txt", POS, "words", "token", "accuracy", ("PROPN", "VERB")),
+    ],
+)
+def test_labels_in_a_folder_say_what_they_are_for(
+    tmp_path, capsys, ending, content, form, kind, metric, labels
+):
+    for part in tasks.PARTS:
+        (tmp_path / f"{part}.{ending}").write_text(content, encoding="utf-8")
+    task = tasks.of_files(tmp_path)
+    assert (task.name, task.kind, task.metric, task.labels) == (form, kind, metric, labels)
+    assert f"read as labels of the form {form!r}" in capsys.readouterr().out
+    assert tasks.of_files(tmp_path, form).splits == task.splits
+    assert [each["file"] for each in task.origin["files"]] == [
+        f"{part}.{ending}" for part in tasks.PARTS
+    ]
+
+
+def test_one_file_of_labels_is_split_without_leaks(tmp_path):
+    """A tenth of the different texts each; all examples of one text are on one side."""
+    file = tmp_path / "all.tsv"
+    lines = [f"text {n % 50}\t{'good' if n % 2 else 'bad'}" for n in range(120)]
+    file.write_text("text\tlabel\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    task = tasks.of_files(file)
+    texts = {part: {text for text, _ in task.splits[part]} for part in tasks.PARTS}
+    assert [len(texts[part]) for part in tasks.PARTS] == [40, 5, 5]
+    assert not texts["train"] & (texts["dev"] | texts["test"]) and not texts["dev"] & texts["test"]
+    assert sum(map(len, task.splits.values())) == 120
+    assert tasks.of_files(file).splits == task.splits
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "form", "said"),
+    [
+        ("a.tsv", "text\tlabel\nx\ty\n", "", "has 'no example'|has no example"),
+        ("a.tsv", rows("good", "bad"), "words", "words is read from .conllu or .conll or .txt"),
+        ("a.tsv", rows("good", "bad"), "tags", "'tags' is none of text, entities, words"),
+        ("a.txt", "Ana B-PER\nlives nowhere\n", "", "'nowhere' is not an entity tag"),
+        ("a.pdf", "x", "text", "text is read from .tsv or .csv; name it so"),
+        ("nothing.tsv", None, "", "nothing.tsv: cannot be read"),
+    ],
+)
+def test_labels_that_cannot_be_read(tmp_path, name, content, form, said):
+    if content is not None:
+        (tmp_path / name).write_text(content, encoding="utf-8")
+    with pytest.raises(StudyError, match=said):
+        tasks.of_files(tmp_path / name, form)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(StudyError, match="needs one file 'train' as"):
+        tasks.of_files(tmp_path / "empty")

@@ -115,3 +115,19 @@ def test_an_unmasked_batch_has_its_true_tokens_again(family):
     assert [ids[real].tolist() for ids, real in rows] == encoded
     assert batch["input_ids"].equal(masked) and not masked.equal(found["input_ids"])
     assert found["labels"] is batch["labels"]
+
+
+def test_the_interval_of_a_similarity_covers_what_other_sentences_give():
+    """Of 40 draws of 200 sentences, about 95 % have an interval with the similarity of 20,000."""
+    mixing, noise = drawn(6, 4), 0.7
+    everything = drawn(20_000, 6, seed=1)
+    others = everything @ mixing + noise * drawn(20_000, 4, seed=2)
+    true, hits = hidden_states.similarity(everything, others), 0
+    for begin in range(0, 8000, 200):
+        few = everything[begin : begin + 200], others[begin : begin + 200]
+        low, high = hidden_states.similarity_interval(*few)
+        assert 0 <= low <= hidden_states.similarity(*few) <= high <= 1
+        hits += low <= true <= high
+    assert 34 <= hits <= 40
+    same = hidden_states.similarity_interval(everything[:10], everything[:10])
+    assert same == pytest.approx((1, 1))

@@ -27,7 +27,7 @@ from lib import files
 from lib.data import corpora, tasks
 from lib.errors import StudyError
 from lib.facts import Source
-from lib.measure import metrics
+from lib.measure import hidden_states, metrics
 from lib.model import encoder
 from lib.study import make
 from lib.train import baselines, teachers
@@ -124,11 +124,26 @@ def test_two_languages_in_one_student(given, student):
     assert not student.with_name("small.work").exists()
 
 
-def test_the_code_of_the_card_runs(student):
-    for code in snippets(student):
-        names = {"folder": student, "texts": ["Mačka spí.", "Pes v zahradě štěká celý den."]}
-        exec(code, names)
-        assert names["vectors"].shape[::2] == (2, SMALLER["hidden_size"])
+@pytest.mark.parametrize("library", ["transformers", "onnxruntime", "sentence_transformers"])
+def test_the_code_of_the_card_runs(student, library):
+    """Sentence vectors of each form are those of the others, in 8 bits nearly."""
+    pytest.importorskip(library)
+    (code,) = (
+        code for code in snippets(student) if library in code.split("\n\n")[0].split("\n")[0]
+    )
+    names = {"folder": student, "texts": ["Mačka spí.", "Pes v zahradě štěká celý den."]}
+    exec(code, names)
+    vectors = torch.as_tensor(names["vectors"])
+    if library != "sentence_transformers":
+        weight = names["inputs"]["attention_mask"]
+        weight = torch.as_tensor(weight).unsqueeze(-1)
+        vectors = (vectors * weight).sum(1) / weight.sum(1)
+    model, tokenizer = encoder.load(student)
+    wanted = hidden_states.sentence_vectors(model, tokenizer, names["texts"], precision="float32")
+    cosine = torch.cosine_similarity(vectors.double(), wanted)
+    assert vectors.shape == wanted.shape and cosine.min() > (
+        0.95 if library == "onnxruntime" else 0.9999
+    )
 
 
 def test_only_the_vocabulary_is_one_parameter(given, kernel):
@@ -258,7 +273,8 @@ def test_a_finished_model_of_labels(student, kernel, tmp_path, form):
     ngrams = 100 * baselines.answer(task, "ngrams")["scores"][task.metric]
     card = (out / "README.md").read_text(encoding="utf-8")
     assert f"| model | {score:.4g} |" in card and f"| character n-grams | {ngrams:.4g} |" in card
-    exec(snippets(out)[0], {"folder": out, "texts": ["Mačka spí."]})
+    for code in snippets(out):
+        exec(code, {"folder": out, "texts": ["Mačka spí."]})
     pipe = {"sequence": "text-classification", "token": "token-classification"}[task.kind]
     for answer in pipeline(pipe, model=str(out))("Mačka spí."):
         assert answer.get("label", answer.get("entity")) in task.labels

@@ -42,23 +42,23 @@ def test_stages_of_another_request_are_refused_and_stay(tmp_path):
 
 def test_the_result_is_whole_or_not_there(tmp_path):
     work = stages.Work(tmp_path / "out", {})
-    with pytest.raises(ValueError, match="half"), work.whole() as folder:
-        (folder / "a").write_text("1", encoding="utf-8")
-        raise ValueError("half")
+    with pytest.raises(FileNotFoundError):
+        work.finish("no result yet")
     assert not (tmp_path / "out").exists() and work.folder.exists()
-    for content in ("1", "2"):  # the cell may be executed again
-        with work.whole() as folder:
-            (folder / "a").write_text(content, encoding="utf-8")
-    assert (tmp_path / "out" / "a").read_text(encoding="utf-8") == "2"
-    assert not work.folder.exists()
+    work.result.mkdir()
+    (work.result / "a").write_text("1", encoding="utf-8")
+    for _ in range(2):  # the cell may be executed again
+        assert work.finish("the card") == tmp_path / "out"
+    files = {file.name: file.read_text(encoding="utf-8") for file in (tmp_path / "out").iterdir()}
+    assert files == {"a": "1", "README.md": "the card"} and not work.folder.exists()
 
 
 def test_a_folder_that_was_filled_meanwhile_is_not_replaced(tmp_path):
     work = stages.Work(stages.free(str(tmp_path / "out")), {})
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine").write_text("mine", encoding="utf-8")
-    with pytest.raises(StudyError, match="not a new or empty folder"), work.whole():
-        pass
+    with pytest.raises(StudyError, match="not a new or empty folder"):
+        work.finish("")
     assert (tmp_path / "out" / "mine").exists()
     for used in ("", str(tmp_path / "out"), str(tmp_path / "out" / "mine")):
         with pytest.raises(StudyError, match="not a new or empty folder"):

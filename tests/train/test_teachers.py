@@ -94,3 +94,24 @@ def test_what_is_not_published_is_refused():
         teachers.published_adaptation({"adapted": {"mlt": {}}}, "slk")
     with pytest.raises(StudyError, match="there are none: set"):
         teachers.published_adaptation({}, "slk")
+
+
+def test_a_teacher_is_found_by_name_folder_or_id(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("STUDY_MODELS_ROOT", str(tmp_path))
+    by_name, root = teachers.find("e5-small-hub")
+    assert by_name["revision"] and root == tmp_path
+    assert teachers.find("intfloat/multilingual-e5-small")[0] == by_name  # its pinned revision
+    (tmp_path / "mine").mkdir()
+    folder = {"make": "local", "folder": "mine"}
+    assert teachers.find(str(tmp_path / "mine")) == (folder, tmp_path.resolve())
+    assert teachers.find("my-encoder")[0]["folder"] == "my-encoder"
+    entry, _ = teachers.find("owner/name")
+    assert (entry["repository"], entry["revision"], entry["licence"]) == (
+        "owner/name",
+        None,
+        "not stated",
+    )
+    assert "there is no folder owner/name" in capsys.readouterr().out
+    for wrong in ("", "toy-bert", "nowhere", "/no/such/folder", "../up", "a/b/c"):
+        with pytest.raises(StudyError, match="give a folder, an id of the hub"):
+            teachers.find(wrong)
