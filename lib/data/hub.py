@@ -70,14 +70,6 @@ def commit(name: str, config: str | None, revision: str | None = None) -> str:
     return note.read_text(encoding="utf-8")
 
 
-def model_commit(repository: str, revision: str | None = None) -> str | None:
-    """Return the commit of a model in the library's cache; None if it is not there."""
-    import huggingface_hub
-
-    file = huggingface_hub.try_to_load_from_cache(repository, "config.json", revision=revision)
-    return Path(file).parent.name if isinstance(file, str) else None
-
-
 def weights(entry: dict, models_root: Path | None = None) -> dict:
     """Return the origin of weights that are read: `entry` is one of params/models.yaml."""
     if entry["make"] == "local":
@@ -87,7 +79,7 @@ def weights(entry: dict, models_root: Path | None = None) -> dict:
         names = ("package", "version", "file", "sha256", "licence")
         return {name: entry[name] for name in names}
     repository, revision = entry["repository"], entry["revision"]
-    commit = model_commit(repository, revision) or revision
+    commit = _model_commit(repository, revision) or revision
     return {"repository": repository, "revision": commit, "licence": entry["licence"]}
 
 
@@ -136,6 +128,14 @@ def reason(what: str, page: str, error: Exception) -> str:
         f"{what} could not be read from {page} ({first_line}); check the network and its name, "
         "config and revision in params/, or use the local source"
     )
+
+
+def _model_commit(repository: str, revision: str | None = None) -> str | None:
+    """Return the commit of a model in the library's cache; None if it is not there."""
+    import huggingface_hub
+
+    file = huggingface_hub.try_to_load_from_cache(repository, "config.json", revision=revision)
+    return Path(file).parent.name if isinstance(file, str) else None
 
 
 def _folder(name: str, config: str | None) -> Path:

@@ -1,30 +1,21 @@
 """Encoders of both families and their task heads as ONNX graphs, in float32 and in 8 bits.
 
-The graphs are written node by node, with the fused attention and GELU of ONNX Runtime, which its
-build for browsers has too. 8 bits lose little of a trained encoder by four means:
-
-- every row of the embeddings, and every output of a matrix, has a scale of its own;
-- the few neurons with the greatest values stay in float32, beside the others (LLM.int8, Dettmers
-  et al. 2022): one of them alone would set the scale of all;
-- what enters a matrix is divided by a factor for each dimension, and the matrix multiplied by it
-  (SmoothQuant, Xiao et al. 2023), since two dimensions of the hidden states are far larger;
-- weights go from -64 to 64. Processors without VNNI add two products in 16 bits, which larger
-  weights would overflow: 2 * 255 * 64 < 2**15.
+The graphs are written node by node, with the fused matrices and GELU of ONNX Runtime, which its
+build for browsers has too. The first axis is the sequence, (T, B, H): products of heads then read
+their factors in place.
 """
 
 import numpy
 import onnx
 import torch
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto
 
 from lib.errors import StudyError
+from lib.export.nodes import IN_FLOAT, Graph
 from lib.model.families import family
 
-IN_FLOAT = 8  # neurons of each layer that stay in float32
-_GREATEST, _GREATEST_IN_TABLE = 64, 127
 _ACTIVATIONS = {"gelu": "Gelu", "gelu_new": "FastGelu", "gelu_pytorch_tanh": "FastGelu"}
-_FUSED = {"Gelu", "FastGelu", "MultiHeadAttention", "DynamicQuantizeMatMul"}
-_NOTHING = -3.4e38  # the attention score of padding
+_FAR = -1e9  # added to the attention score of padding
 
 
 def kind(model) -> str:
@@ -49,7 +40,7 @@ def build(model, peaks: list[dict] | None = None) -> onnx.ModelProto:
     `logits`, as `kind` says. An MLM head is left out. Raises StudyError for an activation or a part
     of the model that has no export, and for a model of 2 GB or more.
     """
-    config, graph = model.config, _Graph(peaks)
+    config, graph = model.config, Graph(peaks)
     if config.hidden_act not in _ACTIVATIONS:
         raise StudyError(
             f"the activation {config.hidden_act!r} has no export; those that have one are "
@@ -57,14 +48,19 @@ def build(model, peaks: list[dict] | None = None) -> onnx.ModelProto:
         )
     body, what = model.base_model, kind(model)
     hidden = _embeddings(graph, body.embeddings, config)
-    mask = graph.add("Cast", "attention_mask", to=TensorProto.INT32)
+    mask = graph.add("Transpose", "attention_mask", perm=[1, 0])
+    mask = graph.add("Unsqueeze", mask, graph.integers(2))
+    mask = graph.add("Cast", mask, to=TensorProto.FLOAT)  # (T, B, 1)
+    far = _far(graph, mask, config)
     for number, layer in enumerate(body.encoder.layer):
-        hidden = _layer(graph, layer, number, hidden, mask, config)
+        hidden = _layer(graph, layer, number, hidden, far, config)
     name, shape, spare = "last_hidden_state", ["batch", "sequence", config.hidden_size], "pooler."
     if what != "hidden":
-        hidden, spare = _head(graph, model, what, hidden), ()
+        hidden, spare = _head(graph, model, what, hidden, mask), ()
         name, shape = "logits", ["batch", config.num_labels]
         shape = shape if what == "sequence" else ["batch", "sequence", config.num_labels]
+    if what != "sequence":
+        hidden = graph.add("Transpose", hidden, perm=[1, 0, 2])
     whole = model if what != "hidden" else body
     for part, weight in whole.named_parameters():
         if id(weight) not in graph.used and not (spare and part.startswith(spare)):
@@ -105,113 +101,70 @@ def measure_peaks(model, batches: list[dict]) -> list[dict]:
     return peaks
 
 
-class _Graph:
-    """The nodes and tensors of a graph so far, and which of the model's weights are in it."""
-
-    def __init__(self, peaks):
-        self.peaks, self.nodes, self.tensors, self.used = peaks, [], [], set()
-
-    def array(self, weight) -> numpy.ndarray:
-        """A weight of the model, which counts as used."""
-        self.used.add(id(weight))
-        return weight.detach().float().cpu().numpy()
-
-    def tensor(self, values) -> str:
-        """The name of a new constant."""
-        name = f"constant_{len(self.tensors)}"
-        values = numpy.ascontiguousarray(values)
-        self.tensors.append(numpy_helper.from_array(values.reshape(numpy.shape(values)), name))
-        return name
-
-    def add(self, operator: str, *inputs: str, outputs: int = 1, **attributes):
-        """The name, or the names, of what a new node gives."""
-        names = [f"{operator}_{len(self.nodes)}_{number}" for number in range(outputs)]
-        domain = "com.microsoft" if operator in _FUSED else ""
-        self.nodes.append(helper.make_node(operator, inputs, names, domain=domain, **attributes))
-        return names[0] if outputs == 1 else names
-
-    def table(self, rows: numpy.ndarray, operator: str, *where: str) -> str:
-        """Rows of a table that Gather or Slice takes."""
-        if self.peaks is None:
-            return self.add(operator, self.tensor(rows), *where)
-        scale = numpy.abs(rows).max(1, keepdims=True).clip(1e-20) / _GREATEST_IN_TABLE
-        small = numpy.rint(rows / scale).astype(numpy.int8)
-        taken, scales = (self.add(operator, self.tensor(each), *where) for each in (small, scale))
-        return self.add("Mul", self.add("Cast", taken, to=TensorProto.FLOAT), scales)
-
-    def linear(self, given: str, weight, bias) -> str:
-        """given @ weight + bias in float32; the weight is (in, out)."""
-        return self.add("Add", self.add("MatMul", given, self.tensor(weight)), self.tensor(bias))
-
-    def matrix(self, given: str, weight, bias, peak=None) -> str:
-        """As `linear`, or in 8 bits: `peak` is the greatest value of each dimension of `given`."""
-        if self.peaks is None:
-            return self.linear(given, weight, bias)
-        if peak is not None:
-            factor = numpy.sqrt(peak.clip(1e-6) / numpy.abs(weight).max(1).clip(1e-6))
-            factor = (factor / numpy.exp(numpy.log(factor).mean())).astype(numpy.float32)
-            given = self.add("Mul", given, self.tensor(1 / factor))
-            weight = weight * factor[:, None]
-        scale = numpy.abs(weight).max(0).clip(1e-20) / _GREATEST
-        small = numpy.rint(weight / scale).astype(numpy.int8)
-        zero = numpy.zeros(len(scale), numpy.int8)
-        constants = (self.tensor(each) for each in (small, scale, zero, bias))
-        return self.add("DynamicQuantizeMatMul", given, *constants)
-
-    def norm(self, module, *given: str) -> str:
-        """LayerNorm of a sum.
-
-        `Sum` and no `Add`: ONNX Runtime would fuse the latter with the norm, to a node that is
-        three times slower than both.
-        """
-        total = self.add("Sum", *given) if len(given) > 1 else given[0]
-        constants = (self.tensor(self.array(each)) for each in (module.weight, module.bias))
-        return self.add("LayerNormalization", total, *constants, epsilon=module.eps, axis=-1)
-
-    def finish(self, result: str, name: str, shape: list) -> onnx.ModelProto:
-        """The graph with its inputs and its output."""
-        if sum(len(tensor.raw_data) for tensor in self.tensors) >= 2**31 - 2**20:
-            raise StudyError("the model has 2 GB or more, which one ONNX file cannot hold")
-        self.nodes.append(helper.make_node("Identity", [result], [name]))
-        inputs = [
-            helper.make_tensor_value_info(each, TensorProto.INT64, ["batch", "sequence"])
-            for each in ("input_ids", "attention_mask")
-        ]
-        output = helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
-        graph = helper.make_graph(self.nodes, "encoder", inputs, [output], self.tensors)
-        versions = [helper.make_opsetid("", 18), helper.make_opsetid("com.microsoft", 1)]
-        return helper.make_model(graph, opset_imports=versions, ir_version=8)
-
-
-def _embeddings(graph: _Graph, module, config) -> str:
-    """Tokens, positions and the first token type, summed and normalised."""
+def _embeddings(graph: Graph, module, config) -> str:
+    """Tokens, positions and the first token type, summed and normalised: (T, B, H)."""
     types = graph.array(module.token_type_embeddings.weight)
     positions = graph.array(module.position_embeddings.weight) + types[:1]
-    words = graph.table(graph.array(module.word_embeddings.weight), "Gather", "input_ids")
-    one, two, zero = (graph.tensor(numpy.array([number])) for number in (1, 2, 0))
+    ids = graph.add("Transpose", "input_ids", perm=[1, 0])
+    words = graph.table(graph.array(module.word_embeddings.weight), "Gather", ids)
     if family(config).position_offset:
         padding = graph.tensor(numpy.array(config.pad_token_id))
-        real = graph.add("Not", graph.add("Equal", "input_ids", padding))
+        real = graph.add("Not", graph.add("Equal", ids, padding))
         real = graph.add("Cast", real, to=TensorProto.INT64)
-        number = graph.add("Mul", graph.add("CumSum", real, one), real)
+        number = graph.add("Mul", graph.add("CumSum", real, graph.integers(0)), real)
         places = graph.table(positions, "Gather", graph.add("Add", number, padding))
     else:
-        length = graph.add("Slice", graph.add("Shape", "input_ids"), one, two)
+        zero, one = graph.integers(0), graph.integers(1)
+        length = graph.add("Slice", graph.add("Shape", ids), zero, one)
         places = graph.table(positions, "Slice", zero, length, zero)
+        places = graph.add("Unsqueeze", places, one)
     return graph.norm(module.LayerNorm, graph.add("Add", words, places))
 
 
-def _layer(graph: _Graph, layer, number: int, hidden: str, mask: str, config) -> str:
+def _far(graph: Graph, mask: str, config) -> str:
+    """What is added to keys: far below zero at padding, in one more dimension of each head, where
+    queries have 1. Scores then need no mask of their own: (T, B, A * (D + 1)).
+    """
+    width = config.hidden_size // config.num_attention_heads + 1
+    pattern = numpy.zeros((config.num_attention_heads, width), numpy.float32)
+    pattern[:, -1] = -_FAR
+    padding = graph.add("Sub", mask, graph.tensor(numpy.float32(1)))
+    return graph.add("Mul", padding, graph.tensor(pattern.reshape(-1)))
+
+
+def _attention(graph: Graph, module, hidden: str, far: str, peak, config) -> str:
+    """The heads' results beside each other, (T, B, H)."""
+    heads = config.num_attention_heads
+    width = config.hidden_size // heads
+    weights, biases = [], []
+    for number, part in enumerate((module.query, module.key, module.value)):
+        weight, bias = (graph.array(each) for each in (part.weight, part.bias))
+        scale = numpy.float32(width**-0.5 if number == 0 else 1)
+        both = numpy.concatenate([weight, bias[:, None]], 1).reshape(heads, width, -1) * scale
+        if number < 2:
+            both = numpy.pad(both, ((0, 0), (0, 1), (0, 0)))
+            both[:, -1, -1] = 1 - number
+        weights.append(both[..., :-1].reshape(-1, weight.shape[1]).T)
+        biases.append(both[..., -1].reshape(-1))
+    three = graph.matrix(hidden, numpy.concatenate(weights, 1), numpy.concatenate(biases), peak)
+    sizes = graph.integers(*map(len, biases))
+    query, key, value = graph.add("Split", three, sizes, outputs=3, axis=2)
+    parts = (query, graph.add("Sum", key, far), value)
+    shape = graph.integers(0, 0, heads, -1)
+    query, key, value = (graph.add("Reshape", part, shape) for part in parts)
+    places = {"transBatchA": 1, "transBatchB": 1, "transB": 1}
+    scores = graph.add("FusedMatMul", query, key, **places)
+    scores = graph.add("Softmax", scores, axis=-1)
+    result = graph.add("FusedMatMul", scores, value, transBatchB=1)
+    result = graph.add("Transpose", result, perm=[2, 0, 1, 3])
+    return graph.add("Reshape", result, graph.integers(0, 0, config.hidden_size))
+
+
+def _layer(graph: Graph, layer, number: int, hidden: str, far: str, config) -> str:
     """Attention and feed-forward network of one layer."""
     peaks = graph.peaks[number] if graph.peaks else {}
-    own, after = layer.attention.self, layer.attention.output
-    parts = (own.query, own.key, own.value)
-    weight = numpy.concatenate([graph.array(part.weight).T for part in parts], 1)
-    bias = numpy.concatenate([graph.array(part.bias) for part in parts])
-    three = graph.matrix(hidden, weight, bias, peaks.get("attention"))
-    three = graph.add("Split", three, outputs=3, axis=2, num_outputs=3)
-    options = {"num_heads": config.num_attention_heads, "mask_filter_value": _NOTHING}
-    context = graph.add("MultiHeadAttention", *three, "", mask, **options)
+    context = _attention(graph, layer.attention.self, hidden, far, peaks.get("attention"), config)
+    after = layer.attention.output
     context = graph.matrix(
         context, graph.array(after.dense.weight).T, graph.array(after.dense.bias)
     )
@@ -233,7 +186,7 @@ def _layer(graph: _Graph, layer, number: int, hidden: str, mask: str, config) ->
     return graph.norm(layer.output.LayerNorm, result, hidden, *beside)
 
 
-def _head(graph: _Graph, model, what: str, hidden: str) -> str:
+def _head(graph: Graph, model, what: str, hidden: str, mask: str) -> str:
     """The logits of a task model, in float32."""
 
     def linear(given, module):
@@ -242,13 +195,11 @@ def _head(graph: _Graph, model, what: str, hidden: str) -> str:
     if what == "token":
         return linear(hidden, model.classifier)
     if getattr(model.config, "classifier_pooling", "first") == "mean":
-        weight = graph.add("Cast", "attention_mask", to=TensorProto.FLOAT)
-        weight = graph.add("Unsqueeze", weight, graph.tensor(numpy.array([2])))
-        axis = graph.tensor(numpy.array([1]))
-        parts = (graph.add("Mul", hidden, weight), weight)
-        read = graph.add("Div", *(graph.add("ReduceSum", x, axis, keepdims=0) for x in parts))
+        parts = (graph.add("Mul", hidden, mask), mask)
+        sums = (graph.add("ReduceSum", x, graph.integers(0), keepdims=0) for x in parts)
+        read = graph.add("Div", *sums)
     else:
-        read = graph.add("Gather", hidden, graph.tensor(numpy.array(0)), axis=1)
+        read = graph.add("Gather", hidden, graph.tensor(numpy.array(0)), axis=0)
     pooler = getattr(model.base_model, "pooler", None)
     first = pooler.dense if pooler is not None else model.classifier.dense
     last = model.classifier if pooler is not None else model.classifier.out_proj

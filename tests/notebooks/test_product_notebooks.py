@@ -128,9 +128,7 @@ def test_two_languages_in_one_student(given, student):
 def test_the_code_of_the_card_runs(student, library):
     """Sentence vectors of each form are those of the others, in 8 bits nearly."""
     pytest.importorskip(library)
-    (code,) = (
-        code for code in snippets(student) if library in code.split("\n\n")[0].split("\n")[0]
-    )
+    (code,) = (code for code in snippets(student) if re.match(rf"(from|import) {library}\b", code))
     names = {"folder": student, "texts": ["Mačka spí.", "Pes v zahradě štěká celý den."]}
     exec(code, names)
     vectors = torch.as_tensor(names["vectors"])

@@ -360,7 +360,7 @@ def test_the_origin_of_weights(toy, tmp_path, monkeypatch):
     root = {"models_root": str(tmp_path / "teachers"), "pairs": pairs}
     toy_study.write_study(toy_study.STUDY | root)
     study = studies.load("toy")
-    monkeypatch.setattr("lib.data.hub.model_commit", lambda name, revision: None)
+    monkeypatch.setattr("lib.data.hub._model_commit", lambda name, revision: None)
     local, hub, new = (chain(study, "mlt", pair["teacher"]) for pair in pairs)
     of_folder = {"folder": "my-encoder", "sha256": files.sha256(folder)}
     assert notebook._weights(local[0]) == {"weights": of_folder}
@@ -368,7 +368,7 @@ def test_the_origin_of_weights(toy, tmp_path, monkeypatch):
     name = "google-bert/bert-base-multilingual-cased"
     read = {"repository": name, "revision": revision, "licence": "Apache-2.0"}
     assert notebook._weights(hub[0]) == {"weights": read}
-    monkeypatch.setattr("lib.data.hub.model_commit", lambda name, revision: "c" * 40)
+    monkeypatch.setattr("lib.data.hub._model_commit", lambda name, revision: "c" * 40)
     assert notebook._weights(hub[1])["weights"] == {
         "repository": "DGurgurov/mbert_mlt-latn",
         "revision": "c" * 40,
