@@ -3,19 +3,22 @@ in Chromium without a window. The models are toys that lib/export wrote.
 """
 
 import functools
-import html
+import itertools
 import json
 import re
 import shutil
 import subprocess
 import threading
+import time
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlencode
+from urllib.request import urlopen
 
 import numpy
 import pytest
 import toys
+import websocket
 from seqeval.metrics.sequence_labeling import get_entities
 from tokenizers import Regex, normalizers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
@@ -183,34 +186,77 @@ def address(models):
     server.server_close()
 
 
-def page(address: str, folder: Path, **asked: str) -> str:
-    """The page, as it stands when Chromium has nothing left to do."""
-    options = ["--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder}"]
-    options += ["--virtual-time-budget=60000", "--dump-dom"]
-    command = ["chromium", *options, f"{address}?{urlencode(asked)}"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+@pytest.fixture
+def browser(tmp_path):
+    """A function that opens an address in Chromium and gives the values of JavaScript expressions,
+    once the condition, an expression too, holds.
+    """
+    needs("chromium")
+    options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0"]
+    options.append(f"--user-data-dir={tmp_path / 'profile'}")
+    with subprocess.Popen(["chromium", *options, "about:blank"], stderr=subprocess.PIPE) as process:
+        line = next(line for line in process.stderr if b"DevTools listening" in line)
+        port = re.search(rb"127\.0\.0\.1:(\d+)", line)[1].decode()
+        with urlopen(f"http://127.0.0.1:{port}/json") as answer:
+            tab = next(each for each in json.load(answer) if each["type"] == "page")
+        socket = websocket.create_connection(tab["webSocketDebuggerUrl"], suppress_origin=True)
+        numbers = itertools.count()
+
+        def call(method: str, **options):
+            number = next(numbers)
+            socket.send(json.dumps({"id": number, "method": method, "params": options}))
+            while (answer := json.loads(socket.recv())).get("id") != number:
+                pass
+            return answer["result"]
+
+        def value(expression: str):
+            found = call("Runtime.evaluate", expression=expression, returnByValue=True)["result"]
+            return found.get("value")
+
+        def look(address: str, condition: str, *expressions: str) -> list:
+            call("Page.navigate", url=address)
+            end = time.monotonic() + 120
+            while not value(condition):
+                assert time.monotonic() < end, value("document.body.innerText")
+                time.sleep(0.1)
+            return [value(expression) for expression in expressions]
+
+        yield look
+        socket.close()
+        process.terminate()
+        process.stderr.read()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("models", ["nmt"], indirect=True)
-def test_the_page_answers_in_a_browser(models, address, tmp_path):
-    needs("chromium")
+def test_the_page_answers_in_a_browser(models, address, browser):
     words = max(WORDS, key=lambda words: len(wanted_entities(models, words)))
     words = [*words, "<", "b", ">"]
-    shown = page(address, tmp_path / "first", text=" ".join(words))
-
-    rows = r'<span class="name">(.*?)</span>.*?width: ([\d.e-]+)%'
-    found = {label: float(share) / 100 for label, share in re.findall(rows, shown)}
+    shares, marks = browser(
+        f"{address}?{urlencode({'text': ' '.join(words)})}",
+        "document.querySelectorAll('.facts:not(:empty)').length === 2",
+        _listed(
+            "#topic li", "[x.children[0].textContent, x.querySelector('.bar span').style.width]"
+        ),
+        _listed("mark", "[x.firstChild.textContent, x.lastChild.textContent]"),
+    )
+    found = {label: float(width.rstrip("%")) / 100 for label, width in shares}
     assert found == pytest.approx(wanted_topic(models, " ".join(words)), abs=1e-3)
-    marks = re.findall(r"<mark[^>]*>(.*?)<span class=\"label\">(.*?)</span></mark>", shown)
-    wanted = [
-        (" ".join(words[first : last + 1]), label)
-        for label, first, last in wanted_entities(models, words)
-    ]
-    assert wanted and [(html.unescape(text), label) for text, label in marks] == wanted
+    entities = wanted_entities(models, words)
+    wanted = [[" ".join(words[first : last + 1]), label] for label, first, last in entities]
+    assert wanted and marks == wanted
 
-    shown = page(address, tmp_path / "second", entities="models/other")
-    assert "No model is in models/other." in shown
-    assert shown.count("Type a sentence.") == 1
+
+@pytest.mark.slow
+@pytest.mark.parametrize("models", ["nmt"], indirect=True)
+def test_the_page_says_what_is_missing(models, address, browser):
+    notes = _listed(".note", "x.textContent")
+    ready = f"{notes}.filter((note) => !note.startsWith('Loading')).length === 2"
+    (found,) = browser(f"{address}?entities=models/other", ready, notes)
+    assert found[0] == "Type a sentence."
+    assert found[1].startswith("No model is in models/other.")
+
+
+def _listed(elements: str, expression: str) -> str:
+    """JavaScript that gives the value of an expression of `x` for each of the elements."""
+    return f"[...document.querySelectorAll({elements!r})].map((x) => {expression})"
