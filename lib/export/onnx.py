@@ -156,16 +156,17 @@ def milliseconds(model, tokens: int = 128, rows: int = 1, repeats: int = 20) -> 
 
 def _write(model, tokenizer, folder: Path, what: str, card: str) -> None:
     """All files but those in onnx/."""
+    longest = min(tokenizer.model_max_length, max_tokens(model.config))
+    options = {"model_input_names": ["input_ids", "attention_mask"], "model_max_length": longest}
     with loading.quiet():
         if what == "hidden":
             (model if has_head(model.config) else model.base_model).save_pretrained(folder)
-            longest = min(tokenizer.model_max_length, max_tokens(model.config))
             sentence_transformers.write(folder, model.config.hidden_size, longest)
         elif getattr(model.config, "classifier_pooling", "first") == "first":
             model.save_pretrained(folder)
         else:  # transformers would read the first token, and be wrong without a word
             model.config.save_pretrained(folder)
-        encoder.save_tokenizer(tokenizer, folder, model_input_names=["input_ids", "attention_mask"])
+        encoder.save_tokenizer(tokenizer, folder, **options)
     (folder / "README.md").write_text(card, encoding="utf-8")
 
 

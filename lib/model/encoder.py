@@ -15,10 +15,11 @@ from lib.model.sizes import max_tokens
 
 # Parts of published checkpoints for which a masked language model has no place.
 _SPARE = re.compile(r"pooler\.|seq_relationship|position_ids|discriminator_predictions")
-# What the normalizer Nmt puts in the place of which characters; transformers.js has no Nmt.
+# What the normalizer Nmt puts in the place of which characters; transformers.js has no Nmt. U+0085
+# is added: tokenizers takes it for white space when it splits words, and transformers.js does not.
 _NMT = {
     "": "\x01-\x08\x0b\x0e-\x1f\x7f\x8f\x9f",
-    " ": "\t\n\f\r\u1680\u200b-\u200f\u2028\u2029\u2581\ufeff\ufffd",
+    " ": "\t\n\f\r\x85\u1680\u200b-\u200f\u2028\u2029\u2581\ufeff\ufffd",
 }
 _OF_ONE_CALL = ("max_length", "stride", "truncation_side", "truncation_strategy", "is_local")
 _OF_ONE_CALL += ("local_files_only", "backend")
@@ -94,7 +95,7 @@ def save_tokenizer(tokenizer, folder: Path, **options) -> None:
     tokenizer.save_pretrained(folder)
     file = folder / "tokenizer.json"
     whole = json.loads(file.read_text(encoding="utf-8"), object_hook=_without_nmt)
-    file.write_text(json.dumps(whole, indent=1, ensure_ascii=False), encoding="utf-8")
+    file.write_text(json.dumps(whole, ensure_ascii=False), encoding="utf-8")
     file = folder / "tokenizer_config.json"
     written = json.loads(file.read_text(encoding="utf-8")) | options
     for name in _OF_ONE_CALL:
