@@ -38,7 +38,7 @@ def lacking(config) -> str:
     """Why models of this configuration have no ONNX graph here; empty if they have one."""
     if config.model_type not in _TYPES or embedding_size(config) != config.hidden_size:
         return (
-            f"a model of type {config.model_type!r} with these embeddings has no ONNX export; those "
+            f"a model of type {config.model_type!r}, as configured, has no ONNX export; those "
             f"of the types {', '.join(_TYPES)} have one if embeddings and layers have one width"
         )
     if config.hidden_act not in _ACTIVATIONS:

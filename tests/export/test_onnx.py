@@ -258,10 +258,10 @@ def test_every_encoder_is_written_and_has_onnx_files_where_its_type_has_an_expor
     else:
         assert f"a model of type {model.config.model_type!r}" in report["warning"]
         assert not any(name.startswith("onnx/") for name in report["bytes"])
-        with pytest.raises(StudyError, match="is not there; .* says it if"):
+        with pytest.raises(StudyError, match=r"is not there; .* says it if"):
             onnx.load(folder)
         task = task_head.with_task_head(model, "token", ("a", "b"), 1)
-        with pytest.raises(StudyError, match="those of the types bert, xlm-roberta, .* have one"):
+        with pytest.raises(StudyError, match=r"those of the types bert, xlm-roberta, .* have one"):
             onnx.to_onnx(task, toys.tokenizer(family), tmp_path / "task", TEXTS)
 
 
