@@ -7,24 +7,25 @@ import torch
 from lib.model import encoder
 from lib.model.device import evaluating
 
-SECONDS = 3.0  # at most, for each model
+SECONDS = 3.0  # of the processor, at most, for each model
 
 
 def sentences_per_second(model, tokenizer, sentences: list[str], max_length: int = 128) -> float:
     """Sentences that the encoder reads in a second: one after another, on one thread of the CPU, in
     float32, with the tokenizer.
 
-    It is the number of sentences that were read over their time, after one that does not count.
+    It is the number of sentences that were read over the processor's time, which other programs do
+    not change, after one sentence that does not count.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         with evaluating(model):
             _read(model, tokenizer, sentences[0], max_length)
-            count, seconds, began = 0, 0.0, time.perf_counter()
+            count, seconds, began = 0, 0.0, time.process_time()
             while count < len(sentences) and seconds < SECONDS:
                 _read(model, tokenizer, sentences[count], max_length)
-                count, seconds = count + 1, time.perf_counter() - began
+                count, seconds = count + 1, time.process_time() - began
         return count / seconds
     finally:
         torch.set_num_threads(threads)
