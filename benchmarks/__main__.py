@@ -20,7 +20,7 @@ FAMILIES = ("bert", "xlm-roberta")
 
 
 def plan(size: str, threads: int) -> dict:
-    """Name -> (function of benchmarks.cases or benchmarks.growth, its arguments)."""
+    """Name -> (function of benchmarks.cases, exported or growth, its arguments)."""
     cases = {}
     for family in FAMILIES:
         toy = {"family": family, "size": size}
@@ -40,6 +40,8 @@ def plan(size: str, threads: int) -> dict:
         for number in sorted({1, threads}):
             arguments = bert | {"step": step, "threads": number}
             cases[f"bert inference {step} {number}"] = ("inference", arguments)
+    for number in (1, 2):
+        cases[f"exported {number}"] = ("exported", {"size": size, "threads": number})
     cases["growth"] = ("growth", {"size": size})
     return cases
 
@@ -92,14 +94,15 @@ def _run(function: str, arguments: dict, threads: int) -> dict:
 
 
 def _case(function: str, arguments: dict) -> None:
-    from benchmarks import cases, growth, inputs
+    from benchmarks import cases, exported, growth, inputs
 
     family, size = arguments.get("family"), arguments["size"]
     if family and inputs.tokenizer(family, size) is None:
         missing = "mBERT's vocabulary is not in the data root (tokenizers/mbert-cased-vocab.txt)"
         result = {"skipped": missing}
     else:
-        result = getattr(growth if function == "growth" else cases, function)(**arguments)
+        room = {"growth": growth, "exported": exported}.get(function, cases)
+        result = getattr(room, function)(**arguments)
     print(json.dumps(result))
 
 

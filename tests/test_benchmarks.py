@@ -9,7 +9,7 @@ import torch
 import toys
 
 from benchmarks import __main__ as benchmark
-from benchmarks import cases, growth, inputs, peer
+from benchmarks import cases, exported, growth, inputs, peer
 from lib import files
 from lib.model import device
 
@@ -61,6 +61,20 @@ def test_the_growth_and_the_models_of_all_steps():
     assert cases.inference("bert", "toy", 4, 1)["parameters"] == sizes[4]
 
 
+def test_exported_models_answer_in_processes_of_their_own(monkeypatch):
+    monkeypatch.setattr(exported, "STARTS", 1)
+    forms = exported.exported("toy", 1)["forms"]
+    assert len(forms) == 6
+    for each in forms.values():
+        assert each["start_ms"] > each["load_ms"] > 0 and set(each["milliseconds"]) == {
+            "1 x 16",
+            "2 x 16",
+        }
+    for name in ("teacher", "student"):
+        torch_, exact, small = (forms[f"{name} {form}"] for form in ("torch", "float32", "int8"))
+        assert small["bytes"] < exact["bytes"] and exact["peak_mb"] < torch_["peak_mb"]
+
+
 def test_a_vocabulary_of_xlm_r_has_its_size():
     assert len(inputs.tokenizer("xlm-roberta", "full")) == 250_002
 
@@ -98,7 +112,8 @@ def test_a_killed_benchmark_goes_on_and_replaces_the_record_at_the_end(data, tmp
 
 def test_every_case_of_the_plan_exists():
     for function, given in benchmark.plan("toy", 2).values():
-        code = getattr(growth if function == "growth" else cases, function).__code__
+        room = {"growth": growth, "exported": exported}.get(function, cases)
+        code = getattr(room, function).__code__
         assert set(given) <= set(code.co_varnames)
 
 

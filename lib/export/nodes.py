@@ -36,10 +36,7 @@ class Graph:
     def tensor(self, values) -> str:
         """The name of a new constant."""
         name = f"constant_{len(self.tensors)}"
-        values = numpy.asarray(values)
-        # `ascontiguousarray` makes a vector of a single number, and so a (B, 1, H) of a (B, H)
-        contiguous = numpy.ascontiguousarray(values).reshape(values.shape)
-        self.tensors.append(numpy_helper.from_array(contiguous, name))
+        self.tensors.append(numpy_helper.from_array(numpy.asarray(values, order="C"), name))
         return name
 
     def integers(self, *values: int) -> str:

@@ -3,6 +3,8 @@ transformers.js load; and its ONNX files as models that the measures of this pro
 """
 
 import json
+import statistics
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -130,6 +132,18 @@ def session(file: Path, threads: int = 0):
         ) from error
 
 
+def milliseconds(model, tokens: int = 128, rows: int = 1, repeats: int = 20) -> float:
+    """The median time of an encoder, in torch or `load`ed, for `rows` texts of `tokens` tokens."""
+    ids = torch.full((rows, min(tokens, max_tokens(model.config))), model.config.vocab_size - 1)
+    batch, times = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}, []
+    with evaluating(model):
+        for _ in range(repeats + 1):
+            began = time.perf_counter()
+            encoder.hidden_states(model, batch)
+            times.append(time.perf_counter() - began)
+    return 1000 * statistics.median(times[1:])
+
+
 def _write(model, tokenizer, folder: Path, what: str, card: str) -> None:
     """All files but those in onnx/."""
     with loading.quiet():
@@ -173,7 +187,7 @@ def _compared(model, folder: Path, what: str, batches: list[dict]) -> dict:
             same.append(answers[real].float())
         vectors = (each if what == "sequence" else each.sum(1) for each in (found, rough))
         cosines.append(torch.nn.functional.cosine_similarity(*vectors))
-    if not difference <= DIFFERENCE * greatest:
+    if found.shape != wanted.shape or not difference <= DIFFERENCE * greatest:
         raise StudyError(
             f"the ONNX file differs from the model by {difference:.2g} where its greatest value is "
             f"{greatest:.2g}; nothing was written: report this with the model's config.json"

@@ -135,3 +135,9 @@ class Lens(Checked):
     """Step 6; `sentences` of the held-out text, 0 takes all."""
 
     sentences: Count = 100
+
+
+class Export(Checked):
+    """`sentences` of the held-out text set the scales of 8 bits and are compared; 0 takes all."""
+
+    sentences: Count = 200

@@ -93,6 +93,7 @@ REGISTRY = (  # the order of the models is the paper's; a study may change it
         label="pseudo-perplexity",
     ),
     Step("lens", "measure", "80_logit_lens", settings_of.Lens, label="logit lens"),
+    Step("export", "measure", "90_export", settings_of.Export, label="export"),
 )
 # Settings that came later than published records. At these values they are left out of records and
 # run ids.

@@ -20,7 +20,7 @@ from lib.data import tasks
 from lib.errors import StudyError
 from lib.facts import Source
 from lib.measure import metrics
-from lib.study import make, plan, records, repeat, resolve, studies
+from lib.study import make, plan, records, repeat, resolve, steps, studies
 from lib.train import baselines
 
 pytestmark = pytest.mark.slow
@@ -32,6 +32,7 @@ TINY |= {
     "finetune": {"train_limit": 80, "sequence": {"epochs": 1}, "token": {"epochs": 1}},
     "perplexity": {"sentences": 4, "max_length": 32},
     "lens": {"sentences": 4},
+    "export": {"sentences": 8},
 }
 
 
@@ -208,7 +209,7 @@ def test_every_cell_can_be_run_twice(chain, scored, tmp_path):
     record of one execution.
     """
     model = scored.parent
-    measured = [resolve.measuring(model, "mlt", kind, TINY) for kind in ("perplexity", "lens")]
+    measured = [resolve.measuring(model, "mlt", kind, TINY) for kind in steps.names("measure")]
     baseline = resolve.baseline(studies.load("demo"), "mlt", "tc", "majority")
     wanted = [*scored.lineage(), *measured, baseline]
     assert {step.notebook for step in wanted} == set(STUDY_NOTEBOOKS)

@@ -19,6 +19,7 @@ def test_the_registry_names_each_step_once_and_its_notebook_exists():
         "baseline",
         "perplexity",
         "lens",
+        "export",
     )
     for entry in steps.REGISTRY:
         assert (files.ROOT / "notebooks" / "study" / f"{entry.notebook}.ipynb").exists()

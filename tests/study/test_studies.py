@@ -22,7 +22,7 @@ def test_a_study_holds_what_its_file_says_and_all_settings():
     assert study.baselines == study.measure == study.variants == ()
     assert study.settings["ffn"] == STUDY["steps"]["ffn"] | steps.LATER["ffn"]
     assert study.settings["layers"] == STUDY["steps"]["layers"] | steps.LATER["layers"]
-    assert set(study.settings) == {*study.order, "finetune", "perplexity", "lens"}
+    assert set(study.settings) == {*study.order, "finetune", "perplexity", "lens", "export"}
 
 
 def test_steps_beside_the_order_have_settings_and_only_variants_take_them():
@@ -37,7 +37,9 @@ def test_steps_beside_the_order_have_settings_and_only_variants_take_them():
     toy_study.write_study(toy_study.changed(toy_study.PLAIN, "steps.adapt"))
     assert "adapt" not in studies.load("toy").chain_steps
     given = {"adapt": {"steps": 3}}
-    with pytest.raises(StudyError, match="here: unknown key 'adapt'; it takes ffn, finetune"):
+    with pytest.raises(
+        StudyError, match="here: unknown key 'adapt'; it takes export, ffn, finetune"
+    ):
         studies.override(studies.load("toy"), studies.load("toy").settings, given, "here")
     toy_study.write_study(toy_study.PLAIN | {"score": ["adapt"]}, "other")
     assert studies.load("other").score == ("adapt",)
@@ -144,7 +146,7 @@ WRONG = {
     "pairs": ([], "pairs: there are none; write `- {teacher: ..., languages: [...]}` lines"),
     "pairs.0.languages": ([], "pairs: toy-bert has no languages; name one or take the pair out"),
     "pairs.0.set": ({"ffn": {"size": 3}}, "pairs: set: ffn: unknown key 'size'; it takes batch"),
-    "pairs.1.set": ({"prune": {}}, "pairs: set: unknown key 'prune'; it takes adapt, ffn"),
+    "pairs.1.set": ({"prune": {}}, "pairs: set: unknown key 'prune'; it takes adapt, export"),
     "order": (["adapt"], "order: starts with pretrain and names each step once, got adapt"),
     "steps": ({"prune": {}}, "steps: 'prune' is none of pretrain, adapt, layers"),
     "steps.ffn": (None, "steps: ffn: batch_size, intermediate_size, max_length, part, sentences"),
@@ -164,7 +166,10 @@ WRONG = {
         ["best"],
         "baselines: 'best' is none of majority, ngrams, static; take one of these",
     ),
-    "measure": ({"speed": {}}, "measure: 'speed' is none of perplexity, lens; take one of these"),
+    "measure": (
+        {"speed": {}},
+        "measure: 'speed' is none of perplexity, lens, export; take one of these",
+    ),
     "variants": ([{}], "variants: set is missing; add it"),
 }
 MEASURES = [
@@ -178,7 +183,10 @@ VARIANTS = [
     ({"score": ["lens"]}, "variants: score: 'lens' is none of pretrain, adapt, layers"),
     ({"order": ["prune"]}, "variants: order: 'prune' is none of pretrain, adapt, layers"),
     ({"set": {"ffn": {"part": 1}}}, "variants: set: ffn: part: 1 is none of train, dev"),
-    ({"measure": ["speed"]}, "variants: measure: 'speed' is none of perplexity, lens; take one"),
+    (
+        {"measure": ["speed"]},
+        "variants: measure: 'speed' is none of perplexity, lens, export; take one",
+    ),
     ({"measure": {"lens": {}}}, "variants: measure: {'lens': {}} is not a list"),
     ({"seeds": [-1]}, "variants: seeds: -1 is out of range; give a whole number below"),
 ]
