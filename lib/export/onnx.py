@@ -34,6 +34,7 @@ except ImportError as error:
 FILES = {"float32": "onnx/model.onnx", "int8": "onnx/model_quantized.onnx"}
 DIFFERENCE = 1e-4  # the most that float32 may differ from torch, as a share of the largest value
 COSINE = 0.99  # below this, the record says that the 8 bits lose much
+POINTS = 0.5  # of a task score; where the 8 bits lose more, the card of a task model says so
 _REPORT = "export.json"  # it marks a folder that was written here
 _ROWS = 16
 
