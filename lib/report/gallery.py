@@ -32,6 +32,7 @@ MAKERS = {  # notebook: endings of its files; it needs a record of this step, or
     "order_of_cuts": ("order_of_cuts.md order_of_cuts.svg", "order"),
     "pseudo_perplexity": ("pseudo_perplexity.md pseudo_perplexity.svg", "perplexity"),
     "logit_lens": ("logit_lens.md logit_lens.svg lens_curve.svg", "lens"),
+    "exports": ("export.md export.svg", "export"),
 }
 BENCHMARK = ("benchmark.md", "benchmark_growth.svg")  # of no study; `make bench` makes them
 
