@@ -244,7 +244,7 @@ FILES = {  # what stands where in a study file (nothing: the key is gone) -> wor
     "an unknown measure": (
         "measure",
         {"speed": {}},
-        "measure: 'speed' is none of perplexity, lens; take one of these",
+        "measure: 'speed' is none of perplexity, lens, export; take one of these",
     ),
     "a measure in a word": ("measure", {"lens": "all"}, "measure: lens: 'all' is not a mapping"),
     "a variant's unknown measure": (

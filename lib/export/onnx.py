@@ -64,25 +64,17 @@ def to_onnx(model, tokenizer, folder: Path, texts: list[str], card: str = "") ->
         raise StudyError(f"{len(texts)} texts were given; the check needs 2 or more")
     longest = min(128, max_tokens(model.config))
     known = corpora.reading(texts, tokenizer, longest)
-    setting, testing = (_batches(texts[part::2], tokenizer, longest) for part in (0, 1))
+    both = [_batches(texts[part::2], tokenizer, longest) for part in (0, 1)]
     with files.whole_folder(folder) as part, evaluating(model):
         _write(model, tokenizer, part, what, card)
         report = {"kind": what, "texts": len(texts) // 2}
-        report |= {"unknown_tokens": known["unknown_tokens"]}
-        if reason:
-            report["warning"] = reason
-        else:
-            (part / "onnx").mkdir()
-            both = {"float32": None, "int8": graph.measure_peaks(model, setting)}
-            for name, peaks in both.items():
-                (part / FILES[name]).write_bytes(graph.build(model, peaks).SerializeToString())
-            report |= _compared(model, part, what, testing)
-        sizes = {
+        report["unknown_tokens"] = known["unknown_tokens"]
+        report |= {"warning": reason} if reason else _write_onnx(model, part, what, *both)
+        report["bytes"] = {
             file.relative_to(part).as_posix(): file.stat().st_size
             for file in sorted(part.rglob("*"))
             if file.is_file()
         }
-        report["bytes"] = sizes
         (part / _REPORT).write_text(json.dumps(report, indent=1), encoding="utf-8")
     return report
 
@@ -169,6 +161,14 @@ def _write(model, tokenizer, folder: Path, what: str, card: str) -> None:
             model.config.save_pretrained(folder)
         encoder.save_tokenizer(tokenizer, folder, **options)
     (folder / "README.md").write_text(card, encoding="utf-8")
+
+
+def _write_onnx(model, folder: Path, what: str, setting: list, testing: list) -> dict:
+    """Both ONNX files, and the part of the report that compares them."""
+    (folder / "onnx").mkdir()
+    for name, peaks in {"float32": None, "int8": graph.measure_peaks(model, setting)}.items():
+        (folder / FILES[name]).write_bytes(graph.build(model, peaks).SerializeToString())
+    return _compared(model, folder, what, testing)
 
 
 def _batches(texts: list[str], tokenizer, longest: int) -> list[dict]:

@@ -30,11 +30,19 @@ UNSEEN, UNLEARNED = "cannot be seen at this size", "not learned by the teacher"
 MARGIN = 1.0  # points: a drop below this is "costs nothing"
 THIRD, SMALL = 40000 / 119547, 10000 / 119547  # 40k and 10k tokens as shares of mBERT's
 _UNTRIMMED = ("hidden", ())
-_AGAINST = {  # claim: step, setting, the alternative, names of both sides
-    "mse_better": ("layers", "layers.distillation_loss", "kl", "MSE minus KL"),
-    "teacher_weights": ("layers", "layers.layer_choice", "random", "teacher's layers minus random"),
-    "adapted_beats_plain": (FINISHED, "teacher", "plain", "adapted minus plain"),
-    "truncation_beats_svd": ("hidden", "hidden.hidden_start", "svd", "truncation minus SVD"),
+_AGAINST = {  # claim: step, setting, value (empty: the study's own) and alternative, their names
+    "mse_better": ("layers", "layers.distillation_loss", "mse", "kl", "MSE minus KL"),
+    "teacher_weights": (
+        "layers",
+        "layers.layer_choice",
+        "",
+        "random",
+        "teacher's layers minus random",
+    ),
+    "adapted_beats_plain": (FINISHED, "teacher", "", "plain", "adapted minus plain"),
+    "truncation_beats_svd": (
+        *("hidden", "hidden.hidden_start", "truncation", "svd", "truncation minus SVD"),
+    ),
 }
 
 
@@ -82,8 +90,8 @@ def table(judged: pandas.DataFrame) -> pandas.DataFrame:
 def _effects(cells: dict, scores: pandas.DataFrame) -> dict[str, Effect | None]:
     """Key of a claim -> its effect, None where a run is missing. `cells` are `effects.cells`."""
     preferred = {}
-    for key, (step, name, other, words) in _AGAINST.items():
-        gaps = [_against(tasks, step, name, other) for tasks in cells.values()]
+    for key, (step, name, value, other, words) in _AGAINST.items():
+        gaps = [_against(tasks, step, name, value, other) for tasks in cells.values()]
         if name == "teacher":  # the study's own teacher may be the plain one
             adapted = FINISHED, (("teacher", "adapted"),)
             pairs = zip(gaps, cells.values(), strict=True)
@@ -103,15 +111,20 @@ def _effects(cells: dict, scores: pandas.DataFrame) -> dict[str, Effect | None]:
     }
 
 
-def _against(tasks: dict, step: str, name: str, other) -> Effect | None:
-    """The gap between two models that differ in one setting only: the study's own value of it minus
-    the value `other`; of several such pairs the one with fewest other changes.
+def _against(tasks: dict, step: str, name: str, value: str, other: str) -> Effect | None:
+    """The gap between two models that differ in one setting only: that with `value` minus that with
+    `other`; of several such pairs the one with fewest other changes.
     """
-    models = dict.fromkeys(model for models in tasks.values() for model in models)
+    models = {model: cell for of_task in tasks.values() for model, cell in of_task.items()}
     for of, changed in sorted(models, key=lambda model: len(model[1])):
         rest = tuple(pair for pair in changed if pair != (name, other))
-        if of == step and rest != changed and (found := gap(tasks, (of, rest), (of, changed))):
-            return found
+        if of != step or rest == changed:
+            continue
+        for side in (rest, tuple(sorted((*rest, (name, value))))):
+            record = models.get((of, side), {"records": [None]})["records"][0]
+            right = record and (not value or setting({"record": record}, name) == value)
+            if right and (found := gap(tasks, (of, side), (of, changed))):
+                return found
     return None
 
 

@@ -107,6 +107,17 @@ def test_without_a_second_seed_the_interval_holds_the_test_sentences_only():
     assert row["seeds"] == 1 and width(row) == pytest.approx(2 * 1.96 * math.sqrt(2) * 2 / 3.92)
 
 
+def test_a_claim_about_two_values_is_not_judged_by_a_third():
+    """As in a study whose own start is another one."""
+    own = scored("hidden", {"tc": 0.9})
+    for entry in own:
+        entry["settings"]["hidden"]["hidden_start"] = "shared_basis"
+    svd = scored("hidden", {"tc": 0.5}, changed=SVD)
+    assert judged(own + svd, "truncation_beats_svd")["verdict"] == NOT_RUN
+    cut = scored("hidden", {"tc": 0.6}, changed={"hidden.hidden_start": "truncation"})
+    assert effect(own + svd + cut, "truncation_beats_svd") == [pytest.approx(10), HOLDS]
+
+
 def test_drops_against_the_published_bounds():
     entries = scored("adapt", dict.fromkeys(TASKS, 0.80))
     entries += scored("vocabulary", dict.fromkeys(TASKS, 0.74))
