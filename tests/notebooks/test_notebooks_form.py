@@ -7,6 +7,7 @@ import io
 import json
 import re
 import tokenize
+from functools import cache
 
 import nbformat
 import pytest
@@ -28,6 +29,20 @@ pytestmark = pytest.mark.parametrize(
 def code(file):
     """The code cells of a notebook."""
     return [cell for cell in nbformat.read(file, 4).cells if cell.cell_type == "code"]
+
+
+@cache
+def names(module):
+    """The names that a module defines or imports."""
+    found = set()
+    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            found |= {name.asname or name.name for name in node.names}
+    return found
 
 
 def tagged(file):
@@ -148,3 +163,18 @@ def test_outputs_are_committed_exactly_where_they_are_cheap(file):
     assert outputs and not any(
         output.output_type == "error" or output.get("name") == "stderr" for output in outputs
     )
+
+
+def test_every_name_that_is_taken_from_lib_exists(file):
+    nodes = [node for cell in code(file) for node in ast.walk(ast.parse(cell.source))]
+    modules = {}
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "lib":
+            for name in node.names:
+                place = files.ROOT.joinpath(*node.module.split("."), f"{name.name}.py")
+                if place.is_file():
+                    modules[name.asname or name.name] = names(place)
+    for node in nodes:
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            there = modules.get(node.value.id, {node.attr})
+            assert node.attr in there, f"lib's {node.value.id} has no {node.attr}"
