@@ -18,7 +18,9 @@ from lib.model import encoder, families, ffn, hidden, layers, sizes, vocabulary
 from lib.model.loading import quiet
 
 _MODERN = {"model_type": "modernbert", "num_hidden_layers": 22, "intermediate_size": 1152}
-MODELS = {  # as their published configurations say
+# Dimensions: XLM-R large as RoBERTa large's configuration with XLM-R's tokens, mmBERT as its training
+# files say; of DistilBERT and ModernBERT the library's defaults, with mBERT's tokens for DistilBERT.
+MODELS = {
     "XLM-R large": {
         "model_type": "xlm-roberta",
         "vocab_size": 250_002,
