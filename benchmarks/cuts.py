@@ -18,8 +18,8 @@ from lib.model import encoder, families, ffn, hidden, layers, sizes, vocabulary
 from lib.model.loading import quiet
 
 _MODERN = {"model_type": "modernbert", "num_hidden_layers": 22, "intermediate_size": 1152}
-# Dimensions: XLM-R large as RoBERTa large's configuration with XLM-R's tokens, mmBERT as its training
-# files say; of DistilBERT and ModernBERT the library's defaults, with mBERT's tokens for DistilBERT.
+# Dimensions: XLM-R large has RoBERTa large's with XLM-R's tokens, mmBERT those of its training files.
+# DistilBERT and ModernBERT have the library's defaults, DistilBERT with mBERT's tokens.
 MODELS = {
     "XLM-R large": {
         "model_type": "xlm-roberta",
