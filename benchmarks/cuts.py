@@ -18,7 +18,7 @@ from lib.model import encoder, families, ffn, hidden, layers, sizes, vocabulary
 from lib.model.loading import quiet
 
 _MODERN = {"model_type": "modernbert", "num_hidden_layers": 22, "intermediate_size": 1152}
-# Dimensions: XLM-R large has RoBERTa large's with XLM-R's tokens, mmBERT those of its training files.
+# XLM-R large has RoBERTa large's dimensions and its own tokens, mmBERT those of its training.
 # DistilBERT and ModernBERT have the library's defaults, DistilBERT with mBERT's tokens.
 MODELS = {
     "XLM-R large": {
