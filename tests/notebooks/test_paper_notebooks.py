@@ -67,6 +67,8 @@ CELLS = (  # page, heading begins, cells of the row, column, text: follows from 
     ("order_of_cuts", "After", "slk | vocabulary > layers > ffn > hidden", "Δ tc", f"−0.5 {GAP}"),
     ("pseudo_perplexity", "Main", "mlt | vocabulary", "bits per character", "2.80"),
     ("logit_lens", "Main", "slk | vocabulary", "comes first", "21.6 %"),
+    ("export", "Main", "Maltese", "ONNX, 8 bits, MB", "2.0"),
+    ("export", "Main", "Slovak", "smallest cosine", "0.9800"),
 )
 DRAWN = {  # figure: texts that stand in it one after the other
     "claims": "Maltese named entities lose most",
@@ -89,6 +91,7 @@ DRAWN = {  # figure: texts that stand in it one after the other
     "pseudo_perplexity": "hidden|vocabulary|model after step",
     "logit_lens": "0|6|13|19|26|32|38|Maltese, toy-bert",
     "lens_curve": "adapt|layers|ffn|hidden|vocabulary",
+    "export": "Slovak|Maltese",
 }
 
 
@@ -137,6 +140,13 @@ def measured(step, loss, changed, more):
         layers = {"probability": shares, "reciprocal_rank": [share / 4 for share in shares]}
         layers["accuracy"] = [share / 2 for share in shares]
         yield model | {"id": f"{model['id']}.lens", "step": "lens", "scores": {}, "layers": layers}
+    if step == "vocabulary" and not changed:
+        scores = {"export_cosine": 0.99, "export_smallest_cosine": 0.98}
+        scores |= {"export_similarity_int8": 0.97, "export_similarity_float32": 1.0}
+        sizes = {"model.safetensors": 8e6, "onnx/model.onnx": 8.1e6}
+        sizes["onnx/model_quantized.onnx"] = 2e6
+        entry = {"id": f"{model['id']}.export", "step": "export", "scores": scores}
+        yield model | entry | {"bytes": sizes}
     yield model | ({"language": None, "scores": {}} if step == "pretrain" else {})
 
 
