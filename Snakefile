@@ -97,7 +97,7 @@ onsuccess:
     print((FOLDER / STUDY / f"{STUDY}_main_table.md").read_text(encoding="utf-8"))
     print(f"{minutes:.1f} minutes; the largest of up to {workflow.cores} processes took {largest:.1f} GiB.")
     print(f"All tables and figures: {FOLDER / STUDY}. The models: {files.models()}.")
-    print("Next: look at the tables, or open notebooks/paper with `make lab`; README.md shows how to load a model.")
+    print("Next: look at the tables, or open notebooks/paper with `make lab`; each model's README.md shows how to load it.")
 
 
 onerror:
