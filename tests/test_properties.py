@@ -10,7 +10,7 @@ import numpy
 import pytest
 import torch
 import toys
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
@@ -21,13 +21,7 @@ from lib.train import tokenizers
 pytestmark = pytest.mark.slow
 
 both = pytest.mark.parametrize("family", toys.FAMILIES)
-few = settings(
-    derandomize=True,
-    database=None,
-    deadline=None,
-    max_examples=12,
-    suppress_health_check=list(HealthCheck),
-)
+few = settings(max_examples=12)
 SCRIPTS = {  # letters, marks and signs of each; text is drawn from one or from several
     "Latin": "aeioughstżħċġáčďľňťžŋɓọ̀ıİßÅæ",
     "Greek": "αβγάώςΣϊΐ",

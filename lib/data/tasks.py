@@ -64,11 +64,7 @@ def load(task: str, language: str, source: Source, limit: int = 0) -> Task:
     return Task(task, language, entry["kind"], entry["metric"], labels, splits, origin)
 
 
-FORMS = {  # what a user's labels are for: the kind, the metric and the endings of the files
-    "text": ("sequence", "macro_f1", ("tsv", "csv")),
-    "entities": ("token", "span_f1", ("conll", "txt")),
-    "words": ("token", "accuracy", ("conllu", "conll", "txt")),
-}
+FORMS = {"text": "tc", "entities": "ner", "words": "pos"}  # of a user's labels: the task like it
 
 
 def of_files(labels: Path, form: str = "") -> Task:
@@ -79,7 +75,8 @@ def of_files(labels: Path, form: str = "") -> Task:
     test; examples with the same text stay together. Raises StudyError for files that are not there,
     malformed, or do not fit the form.
     """
-    endings = list(dict.fromkeys(ending for *_, own in FORMS.values() for ending in own))
+    like = {name: facts.fact("tasks", task) for name, task in FORMS.items()}
+    endings = list(dict.fromkeys(end for entry in like.values() for end in entry["extensions"]))
     named = {"all": labels}
     if labels.is_dir():
         named = {part: local.only(labels, part, endings) for part in PARTS}
@@ -89,7 +86,7 @@ def of_files(labels: Path, form: str = "") -> Task:
         form = "text" if table else "words" if words or not conll.entities(first) else "entities"
         print(f"{first}: read as labels of the form {form!r}", flush=True)
     checks.check_choice(form, FORMS, "form of the labels")
-    kind, metric, endings = FORMS[form]
+    kind, metric, endings = (like[form][name] for name in ("kind", "metric", "extensions"))
     wrong = [file for file in named.values() if file.suffix[1:] not in endings]
     if wrong:
         raise StudyError(f"{wrong[0]}: {form} is read from .{' or .'.join(endings)}; name it so")

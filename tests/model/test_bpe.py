@@ -9,7 +9,7 @@ from functools import cache
 import numpy
 import pytest
 import toys
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import (
     AddedToken,
@@ -55,13 +55,7 @@ ODD = [
     "😀 a",
 ]
 KINDS = ("byte", "byte with space", "ignore", "fallback", "metaspace", "marks")
-few = settings(
-    derandomize=True,
-    database=None,
-    deadline=None,
-    max_examples=25,
-    suppress_health_check=list(HealthCheck),
-)
+few = settings(max_examples=25)
 all_kinds = pytest.mark.parametrize("kind", KINDS)
 
 
