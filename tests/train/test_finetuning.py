@@ -137,6 +137,27 @@ def test_a_rate_for_another_width_is_scaled_to_the_models():
     assert found[0] == found[1] == found[2] != found[3]
 
 
+def test_the_head_has_its_own_rate_and_the_encoder_keeps_its():
+    """Every weight is in one group; those of the head have the factor times the rate."""
+    model, data = toy(), task()
+    trainers = {
+        factor: finetuning.TaskTrainer(
+            model, data, TOKENIZER, SETTINGS | {"head_rate": factor}, 1, "unused"
+        )
+        for factor in (1.0, 20.0)
+    }
+    head = {id(weight) for weight in model.classifier.parameters()}
+    for factor, trainer in trainers.items():
+        rates = {
+            id(weight): group["lr"]
+            for group in trainer.create_optimizer().param_groups
+            for weight in group["params"]
+        }
+        assert rates.keys() == {id(weight) for weight in model.parameters()}
+        for weight, rate in rates.items():
+            assert rate == pytest.approx(1e-2 * (factor if weight in head else 1))
+
+
 def test_history_and_best_epoch_agree_and_the_model_holds_its_weights():
     data, model = task(), add_adapters(toy(), 4)
     result = run(model, data, learning_rate=0.05)
