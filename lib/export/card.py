@@ -144,8 +144,7 @@ def product(about: dict, folder: Path) -> str:
     pooling = ', { pooling: "mean", normalize: true }' if encodes else ""
     form = {"task": "feature-extraction" if encodes else about["pipeline"], "pooling": pooling}
     form |= {"output": "vectors" if encodes else "logits", "name": about["name"]}
-    uses = [_SENTENCES] if encodes else []
-    uses += [_OTHER_FORMS.format_map(form)] if (folder / "onnx").is_dir() else []
+    uses = [*([_SENTENCES] if encodes else []), _OTHER_FORMS.format_map(form)]
     return "\n\n".join([head, *uses, *parts, f"## Limits\n\n{about['limits']}\n"])
 
 

@@ -34,31 +34,20 @@ def kind(model) -> str:
     return found[0] if found else "hidden"
 
 
-def lacking(config) -> str:
-    """Why models of this configuration have no ONNX graph here; empty if they have one."""
-    if config.model_type not in _TYPES or embedding_size(config) != config.hidden_size:
-        return (
-            f"a model of type {config.model_type!r}, as configured, has no ONNX export; those "
-            f"of the types {', '.join(_TYPES)} have one if embeddings and layers have one width"
-        )
-    if config.hidden_act not in _ACTIVATIONS:
-        return (
-            f"the activation {config.hidden_act!r} has no ONNX export; those that have one are "
-            f"{', '.join(_ACTIVATIONS)}"
-        )
-    return ""
+def writes(config) -> bool:
+    """Whether `build` can write models of this configuration; `traced` can for the others."""
+    known = config.model_type in _TYPES and config.hidden_act in _ACTIVATIONS
+    return known and embedding_size(config) == config.hidden_size
 
 
 def build(model, peaks: list[dict] | None = None) -> onnx.ModelProto:
     """The model as an ONNX graph: in float32, or in 8 bits if the `peaks` of real text are given.
 
     Inputs are input_ids and attention_mask, (B, T) int64; the one output is `last_hidden_state` or
-    `logits`, as `kind` says. An MLM head is left out. Raises StudyError for an activation or a part
-    of the model that has no export, and for a model of 2 GB or more.
+    `logits`, as `kind` says. An MLM head is left out. Raises StudyError for a part of the model
+    that has no export.
     """
     config, graph = model.config, Graph(peaks)
-    if lacking(config):
-        raise StudyError(lacking(config))
     body, what = model.base_model, kind(model)
     hidden = _embeddings(graph, body.embeddings, config)
     mask = graph.add("Transpose", "attention_mask", perm=[1, 0])

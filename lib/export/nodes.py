@@ -15,8 +15,6 @@ import numpy
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from lib.errors import StudyError
-
 IN_FLOAT = 8  # neurons of each layer that stay in float32
 _GREATEST, _GREATEST_IN_TABLE = 64, 127
 _FUSED = {"Gelu", "FastGelu", "FusedMatMul", "DynamicQuantizeMatMul"}
@@ -90,8 +88,6 @@ class Graph:
 
     def finish(self, result: str, name: str, shape: list) -> onnx.ModelProto:
         """The graph with its inputs and its output."""
-        if sum(len(tensor.raw_data) for tensor in self.tensors) >= 2**31 - 2**20:
-            raise StudyError("the model has 2 GB or more, which one ONNX file cannot hold")
         self.nodes.append(helper.make_node("Identity", [result], [name]))
         inputs = [
             helper.make_tensor_value_info(each, TensorProto.INT64, ["batch", "sequence"])

@@ -16,7 +16,7 @@ from lib.data import corpora
 from lib.data.batches import encode, padded
 from lib.errors import StudyError
 from lib.export import sentence_transformers
-from lib.model import encoder, loading
+from lib.model import encoder, loading, sizes
 from lib.model.device import evaluating
 from lib.model.families import has_head
 from lib.model.sizes import max_tokens
@@ -24,7 +24,7 @@ from lib.model.sizes import max_tokens
 try:
     import onnxruntime
 
-    from lib.export import graph
+    from lib.export import graph, traced
 except ImportError as error:
     raise StudyError(
         f"the export needs the package {error.name!r}, which is not installed; run `pip install -r "
@@ -46,20 +46,19 @@ def to_onnx(model, tokenizer, folder: Path, texts: list[str], card: str = "") ->
     `kind` as `graph.kind` says, `bytes` of each file, `difference` (the greatest between float32
     and torch), `unknown_tokens` (a share), `texts` (the number compared) and, of 8 bits beside
     float32, the mean and the smallest `cosine`: of sentence vectors, or of the logits of a text.
-    A task model gets `same_answers` too, a share. `warning` says it where the 8 bits lose much, and
-    why an encoder has no ONNX files (`graph.lacking`); it is then written without them.
+    A task model gets `same_answers` too, a share. `warning` says it where the 8 bits lose much.
 
     The folder holds config.json, the tokenizer and the card, onnx/model.onnx (float32) and
     onnx/model_quantized.onnx (8 bits). An encoder has its torch weights and the files of
     sentence-transformers too; of task models, one that reads the first token has weights. One half
     of the texts sets the scales, the other half is compared. Texts are cut at 128 tokens.
     Raises StudyError for a folder that holds other files, for text that the vocabulary does not
-    know, for a task model without an export, and if float32 and torch differ.
+    know, for a model without an export or of 2 GB, and if float32 and torch differ.
     """
-    what, folder, reason = graph.kind(model), Path(folder), graph.lacking(model.config)
+    what, folder = graph.kind(model), Path(folder)
     check_folder(folder)
-    if reason and what != "hidden":
-        raise StudyError(reason)
+    if 4 * sizes.parameters(model.base_model) >= 2**31 - 2**20:
+        raise StudyError("the model has 2 GB or more, which one ONNX file cannot hold")
     if len(texts) < 2:
         raise StudyError(f"{len(texts)} texts were given; the check needs 2 or more")
     longest = min(128, max_tokens(model.config))
@@ -69,7 +68,7 @@ def to_onnx(model, tokenizer, folder: Path, texts: list[str], card: str = "") ->
         _write(model, tokenizer, part, what, card)
         report = {"kind": what, "texts": len(texts) // 2}
         report["unknown_tokens"] = known["unknown_tokens"]
-        report |= {"warning": reason} if reason else _write_onnx(model, part, what, *both)
+        report |= _write_onnx(model, part, what, *both)
         report["bytes"] = {
             file.relative_to(part).as_posix(): file.stat().st_size
             for file in sorted(part.rglob("*"))
@@ -115,10 +114,7 @@ def load(folder: Path, precision: str = "float32", threads: int = 0) -> Onnx:
     """The model of an exported folder, in `float32` or `int8`; 0 threads: as many as cores."""
     file = Path(folder) / FILES[precision]
     if not file.exists():
-        raise StudyError(
-            f"{file} is not there; export the model with `to_onnx` first, which says it if the "
-            "model's type has no ONNX export"
-        )
+        raise StudyError(f"{file} is not there; export the model with `to_onnx` first")
     return Onnx(file, loading.read(AutoConfig, folder), threads)
 
 
@@ -166,8 +162,12 @@ def _write(model, tokenizer, folder: Path, what: str, card: str) -> None:
 def _write_onnx(model, folder: Path, what: str, setting: list, testing: list) -> dict:
     """Both ONNX files, and the part of the report that compares them."""
     (folder / "onnx").mkdir()
-    for name, peaks in {"float32": None, "int8": graph.measure_peaks(model, setting)}.items():
-        (folder / FILES[name]).write_bytes(graph.build(model, peaks).SerializeToString())
+    if graph.writes(model.config):
+        for name, peaks in {"float32": None, "int8": graph.measure_peaks(model, setting)}.items():
+            (folder / FILES[name]).write_bytes(graph.build(model, peaks).SerializeToString())
+    else:
+        whole = model if what != "hidden" else model.base_model
+        traced.write(whole, what, setting[0], *(folder / name for name in FILES.values()))
     return _compared(model, folder, what, testing)
 
 
