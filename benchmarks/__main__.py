@@ -1,7 +1,8 @@
-"""`python -m benchmarks`: run every case in a process of its own and write one record.
+"""`python -m benchmarks [PART ...]`: run every case in a process of its own and write one record.
 
 Killed and started again on the same commit and machine, it goes on with the next case. The
-published record is replaced when all cases are done.
+published record is replaced when all cases are done. With parts of names, such as `exported`, only
+these cases are run, and the others stay as they were published.
 """
 
 import json
@@ -48,11 +49,13 @@ def plan(size: str, threads: int) -> dict:
 
 def main() -> None:
     """Run the benchmark, or one case of it when called with a case."""
-    if len(sys.argv) > 1:
-        return _case(*json.loads(sys.argv[1]))
+    names = sys.argv[1:]
+    if names and names[0].startswith("["):
+        return _case(*json.loads(names[0]))
     from benchmarks import inputs
 
     threads, kind = os.cpu_count(), device.device().type
+    file = files.RESULTS / "benchmark" / f"{kind}.json"
     part = files.runs() / f"benchmark-{kind}.json"
     about = {
         "size": "full",
@@ -61,16 +64,27 @@ def main() -> None:
         "inputs": inputs.where_from(),
         "environment": records.environment(),
     }
-    former = json.loads(part.read_text(encoding="utf-8")) if part.exists() else {}
-    record = former if former.items() >= about.items() else about | {"minutes": 0.0, "results": {}}
+    wanted = {
+        name: case
+        for name, case in plan("full", threads).items()
+        if not names or any(each in name for each in names)
+    }
+    record = json.loads(part.read_text(encoding="utf-8")) if part.exists() else {}
+    if not record.items() >= about.items():
+        record = about | {"minutes": 0.0, "commits": {}, "results": {}}
     before, began = record["minutes"], time.monotonic()
-    for name, (function, arguments) in plan("full", threads).items():
+    for name, (function, arguments) in wanted.items():
         if name not in record["results"]:
             result = record["results"][name] = _run(function, arguments, threads)
             record["minutes"] = round(before + (time.monotonic() - began) / 60, 1)
+            record["commits"][name] = about["environment"]["commit"]
             files.write_json(part, record)
             print(f"{record['minutes']:6.1f} min  {name}: {json.dumps(result)[:300]}", flush=True)
-    file = files.RESULTS / "benchmark" / f"{kind}.json"
+    if names and file.exists():
+        published = json.loads(file.read_text(encoding="utf-8"))
+        record["minutes"] += published["minutes"]
+        for section in ("commits", "results"):
+            record[section] = published[section] | record[section]
     files.write_json(file, record)
     part.unlink()
     print(f"written: {file.name}")

@@ -16,7 +16,7 @@ import torch
 from transformers import AutoConfig
 
 from lib import files
-from lib.export import graph
+from lib.export import graph, traced
 from lib.model import encoder
 
 SIZES = {  # multilingual-e5-small and a finished student; toy is for the tests
@@ -52,7 +52,10 @@ def exported(size: str, threads: int) -> dict:
 
 
 def _write(folder: Path, size: str) -> dict:
-    """Name -> the file or the folder of each form, with random weights."""
+    """Name -> the file or the folder of each form, with random weights.
+
+    `plain int8` is what torch and ONNX Runtime make without this project's graph.
+    """
     forms = {}
     for name in ("teacher", "student"):
         layers, hidden, inside, vocabulary = SIZES[size][name]
@@ -74,6 +77,8 @@ def _write(folder: Path, size: str) -> dict:
         for kind, given in {"float32": None, "int8": peaks}.items():
             forms[f"{name} {kind}"] = file = place / f"{kind}.onnx"
             file.write_bytes(graph.build(model, given).SerializeToString())
+        forms[f"{name} plain int8"] = file = place / "plain.onnx"
+        traced.write(model, "hidden", batch, place / "whole.onnx", file)
     return forms
 
 

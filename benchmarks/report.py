@@ -15,6 +15,7 @@ SIZES = {
     "hidden_size": "hidden size",
     "num_hidden_layers": "layers of the teacher",
 }
+_SHOWN = "1 x 128"  # the shape whose ratio is shown
 TEXTS = {"sentences": "sentences", "full": "texts of 512 tokens"}
 
 
@@ -29,10 +30,11 @@ def read(folder: Path) -> dict:
 def machine(record: dict) -> str:
     """One line about where and on what a record was made."""
     inputs, made = record["inputs"], record["environment"]
+    commits = ", ".join(dict.fromkeys(record["commits"].values()))
     return (
         f"{record['device']}, {record['threads']} threads, torch {made['torch']}, code of commit "
-        f"{made['commit']}; text: {inputs['text']}; "
-        f"mBERT's vocabulary: {inputs['mbert_vocabulary']}; {record['minutes']} minutes"
+        f"{commits}; text: {inputs['text']}; mBERT's vocabulary: {inputs['mbert_vocabulary']}; "
+        f"{record['minutes']:.0f} minutes"
     )
 
 
@@ -93,6 +95,36 @@ def inference(found: dict) -> str:
         "peak memory (GiB)",
     )
     return _markdown(names, rows or [("cpu", NOT_RUN, "", "", "", "", "")])
+
+
+def exported(found: dict) -> str:
+    """Markdown table of a teacher and a finished student in each form, with one and two threads.
+
+    Times are medians. `ratio` is how many times faster one text of 128 tokens is than with the
+    teacher in torch, in the same run.
+    """
+    rows, shapes = [], []
+    for device, record in found.items():
+        for name, one in record["results"].items():
+            forms = one.get("forms", {}) if name.startswith("exported ") else {}
+            for form, measured in forms.items():
+                times, whole = measured["milliseconds"], forms["teacher torch"]["milliseconds"]
+                shapes = [*times]
+                rows.append(
+                    (
+                        device,
+                        one["threads"],
+                        form,
+                        f"{measured['bytes'] / 1e6:,.1f}",
+                        f"{measured['start_ms'] / 1000:.2f}",
+                        f"{measured['peak_mb']:,.0f}",
+                        *(f"{times[shape]['median']:,.1f}" for shape in shapes),
+                        f"{whole[_SHOWN]['median'] / times[_SHOWN]['median']:,.1f}",
+                    )
+                )
+    names = ("on", "threads", "model", "file (MB)", "start (s)", "peak memory (MB)")
+    names += (*(f"{shape} (ms)" for shape in shapes), "ratio")
+    return _markdown(names, rows or [("cpu", NOT_RUN, *[""] * 5)])
 
 
 def growth(record: dict | None) -> Figure | None:

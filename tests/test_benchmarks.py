@@ -9,7 +9,7 @@ import torch
 import toys
 
 from benchmarks import __main__ as benchmark
-from benchmarks import cases, exported, growth, inputs, peer
+from benchmarks import cases, exported, growth, inputs, peer, report
 from lib import files
 from lib.model import device
 
@@ -64,12 +64,17 @@ def test_the_growth_and_the_models_of_all_steps():
 def test_exported_models_answer_in_processes_of_their_own(monkeypatch):
     monkeypatch.setattr(exported, "STARTS", 1)
     forms = exported.exported("toy", 1)["forms"]
-    assert len(forms) == 6
+    assert len(forms) == 8
     for each in forms.values():
         assert each["start_ms"] > each["load_ms"] > 0 and set(each["milliseconds"]) == {
             "1 x 16",
             "2 x 16",
         }
+    for number in ("1 x 16", "2 x 16"):
+        monkeypatch.setattr(report, "_SHOWN", number)
+        found = {"cpu": {"results": {"exported 1": {"threads": 1, "forms": forms}}}}
+        lines = report.exported(found).splitlines()
+        assert len(lines) == 10 and lines[2].endswith("| 1.0 |")
     for name in ("teacher", "student"):
         torch_, exact, small = (forms[f"{name} {form}"] for form in ("torch", "float32", "int8"))
         assert small["bytes"] < exact["bytes"] and exact["peak_mb"] < torch_["peak_mb"]
@@ -108,6 +113,11 @@ def test_a_killed_benchmark_goes_on_and_replaces_the_record_at_the_end(data, tmp
     assert json.loads(published.read_text())["results"].keys() == {"a", "b"}
     benchmark.main()
     assert began[3:] == ["one", "two"]
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "b"])
+    benchmark.main()
+    record = json.loads(published.read_text())
+    assert began[5:] == ["two"]
+    assert record["results"].keys() == record["commits"].keys() == {"a", "b"}
 
 
 def test_every_case_of_the_plan_exists():
