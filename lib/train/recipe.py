@@ -26,23 +26,24 @@ def student_sizes(config, wanted: dict[str, int]) -> dict[str, int]:
     """The sizes of a student: those `wanted`, and for each 0 the rule.
 
     The rule is half the layers, two thirds of the feed-forward network, and the largest multiple of
-    the heads below 0.6 of the hidden size: for multilingual-e5-small the sizes of the study. Raises
-    StudyError for a size that the teacher cannot give.
+    the heads below 0.6 of the hidden size (of twice the heads with rotary positions): for
+    multilingual-e5-small the sizes of the study. Raises StudyError for a size that the teacher
+    cannot give.
     """
-    heads, hidden = config.num_attention_heads, config.hidden_size
-    rule = {
-        "num_hidden_layers": -(-config.num_hidden_layers // 2),
-        "intermediate_size": max(1, config.intermediate_size * 2 // 3),
-        "hidden_size": max(1, hidden * 6 // 10 // heads) * heads,
-    }
-    result = {name: wanted[name] or size for name, size in rule.items()}
-    for name in ("num_hidden_layers", "intermediate_size"):
-        if not 1 <= result[name] <= getattr(config, name):
+    heads, rotary = config.num_attention_heads, families.family(config).rotary
+    names, step = ("num_hidden_layers", "intermediate_size", "hidden_size"), heads * (1 + rotary)
+    layers, inside, hidden = (families.size(config, name) for name in names)
+    below = max(1, hidden * 6 // 10 // step) * step
+    below -= step if below == families.embedding_size(config) != hidden else 0  # no size to take
+    rule = (-(-layers // 2), max(1, inside * 2 // 3), below)
+    result = {name: wanted[name] or size for name, size in zip(names, rule, strict=True)}
+    for name, largest in zip(names[:2], (layers, inside), strict=True):
+        if not 1 <= result[name] <= largest:
             raise StudyError(
-                f"{name}: {result[name]} was asked for; the teacher has {getattr(config, name)}: "
-                "take 1 to that, or 0 for the rule"
+                f"{name}: {result[name]} was asked for; the teacher has {largest}: take 1 to that, "
+                "or 0 for the rule"
             )
-    sizes.check_hidden_size(heads, hidden, result["hidden_size"])
+    sizes.check_hidden_size(heads, hidden, result["hidden_size"], rotary)
     return result
 
 

@@ -26,3 +26,9 @@ def test_sentences_over_their_time(monkeypatch, limit):
     assert found == 0.5 and torch.get_num_threads() == threads
     counted = 10 if limit == 100 else 3
     assert read == [(each, 1) for each in [sentences[0], *sentences[:counted]]]
+
+
+def test_a_sentence_longer_than_the_positions_is_cut():
+    sentence = " ".join(toys.sentences(40))
+    assert len(toys.tokenizer("bert")(sentence)["input_ids"]) > 128
+    assert speed.sentences_per_second(toys.model("bert"), toys.tokenizer("bert"), [sentence]) > 0

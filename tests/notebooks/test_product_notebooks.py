@@ -26,9 +26,10 @@ from transformers import (
 from lib import files
 from lib.data import corpora, tasks
 from lib.errors import StudyError
+from lib.export import onnx
 from lib.facts import Source
 from lib.measure import hidden_states, metrics
-from lib.model import encoder
+from lib.model import encoder, families
 from lib.study import make
 from lib.train import baselines, teachers
 
@@ -99,6 +100,34 @@ def doubled(cell):
     if cell.cell_type != "code" or "parameters" in cell.metadata.get("tags", []):
         return [cell]
     return [cell, nbformat.from_dict(cell | {"id": f"{cell['id']}-again"})]
+
+
+@pytest.mark.parametrize("family", ["distilbert", "electra generator", "modernbert"])
+def test_teachers_of_other_families_become_students_in_every_form(family, given, kernel):
+    folder, text = given / family.replace(" ", "-"), given / "toy.txt"
+    encoder.save(toys.model(family), toys.tokenizer(family), folder, "")
+    text.write_text("\n".join(toys.sentences(200)), encoding="utf-8")
+    out = given / f"{folder.name}-small"
+    kernel(
+        NOTEBOOKS / "compress.ipynb",
+        teacher=str(folder),
+        text=str(text),
+        out=str(out),
+        minutes=0.02,
+    )
+    model = AutoModelForMaskedLM.from_pretrained(out)
+    assert families.size(model.config, "num_hidden_layers") == 2
+    assert families.size(model.config, "hidden_size") < toys.SIZES["hidden_size"]
+    exact = onnx.load(out, "float32", 1)
+    batch = AutoTokenizer.from_pretrained(out)(
+        toys.sentences()[:2], padding=True, return_tensors="pt"
+    )
+    with torch.no_grad():
+        wanted = model.base_model(**batch).last_hidden_state
+    real, found = batch["attention_mask"].bool(), exact(**batch).last_hidden_state
+    assert torch.allclose(found[real], wanted[real], atol=1e-4)
+    small = onnx.load(out, "int8", 1)(**batch).last_hidden_state
+    assert torch.cosine_similarity(small[real], wanted[real]).mean() > 0.9
 
 
 def snippets(folder):

@@ -5,7 +5,7 @@ import toys
 from transformers import BertConfig
 
 from lib.errors import StudyError
-from lib.model import encoder
+from lib.model import encoder, families, hidden
 from lib.train import distillation, recipe
 
 ASKED = {"num_hidden_layers": 0, "intermediate_size": 0, "hidden_size": 0}
@@ -28,6 +28,17 @@ def test_sizes_by_the_rule(layers, hidden, heads, width, expected):
         intermediate_size=width,
     )
     assert tuple(recipe.student_sizes(config, ASKED).values()) == expected
+
+
+@pytest.mark.parametrize("family", toys.EVERY)
+def test_the_rule_gives_sizes_that_every_family_can_have(family):
+    model = toys.model(family)
+    found = recipe.student_sizes(model.config, ASKED)
+    others = {"electra generator": 8}  # its embeddings have 12, which no hidden size may be
+    size = 8 if "modern" in family else others.get(family, 12)  # of 4 heads, or of their pairs
+    assert found == {"num_hidden_layers": 2, "intermediate_size": 13, "hidden_size": size}
+    small = hidden.start(model, found["hidden_size"], "truncation")
+    assert families.size(small.config, "hidden_size") == found["hidden_size"]
 
 
 @pytest.mark.parametrize(
