@@ -16,7 +16,7 @@ from lib.data import corpora
 from lib.data.batches import encode, padded
 from lib.errors import StudyError
 from lib.export import sentence_transformers
-from lib.model import encoder, loading, sizes
+from lib.model import encoder, loading, sizes, task_head
 from lib.model.device import evaluating
 from lib.model.families import has_head
 from lib.model.sizes import max_tokens
@@ -151,7 +151,7 @@ def _write(model, tokenizer, folder: Path, what: str, card: str) -> None:
         if what == "hidden":
             (model if has_head(model.config) else model.base_model).save_pretrained(folder)
             sentence_transformers.write(folder, model.config.hidden_size, longest)
-        elif getattr(model.config, "classifier_pooling", "first") == "first":
+        elif task_head.reads_alike(model):
             model.save_pretrained(folder)
         else:  # transformers would read the first token, and be wrong without a word
             model.config.save_pretrained(folder)

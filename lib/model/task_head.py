@@ -36,6 +36,13 @@ def with_task_head(model, kind: str, labels: tuple, seed: int, pooling: str = "f
     return result
 
 
+def reads_alike(model) -> bool:
+    """Whether transformers reads a saved task model as it is here: not a mean that it cannot."""
+    config = model.config
+    known = hasattr(type(config), "classifier_pooling")
+    return known or getattr(config, "classifier_pooling", "first") == "first"
+
+
 def _read_mean(classifier) -> None:
     """Put the mean over the tokens of each text in the place of the first token."""
     seen = {}

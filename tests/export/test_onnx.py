@@ -268,6 +268,7 @@ def test_task_models_of_other_families_give_their_logits(family, kind, tmp_path)
     report = onnx.to_onnx(model, toys.tokenizer(family), tmp_path / "out", TEXTS)
     assert report["kind"] == kind and report["difference"] < 1e-4
     assert 0 <= report["same_answers"] <= 1
+    assert (tmp_path / "out" / "model.safetensors").exists()
 
 
 def test_windows_and_positions_hold_for_texts_longer_than_the_recorded_ones(tmp_path):

@@ -103,7 +103,7 @@ def doubled(cell):
 
 
 @pytest.mark.parametrize("family", ["distilbert", "electra generator", "modernbert"])
-def test_teachers_of_other_families_become_students_in_every_form(family, given, kernel):
+def test_teachers_of_other_families_become_students_and_classifiers(family, given, kernel):
     folder, text = given / family.replace(" ", "-"), given / "toy.txt"
     encoder.save(toys.model(family), toys.tokenizer(family), folder, "")
     text.write_text("\n".join(toys.sentences(200)), encoding="utf-8")
@@ -128,6 +128,15 @@ def test_teachers_of_other_families_become_students_in_every_form(family, given,
     assert torch.allclose(found[real], wanted[real], atol=1e-4)
     small = onnx.load(out, "int8", 1)(**batch).last_hidden_state
     assert torch.cosine_similarity(small[real], wanted[real]).mean() > 0.9
+    labels, finished = given / "toy.tsv", given / f"{folder.name}-classifier"
+    rows = [f"{text}\t{'long' if len(text) > 30 else 'short'}" for text in toys.sentences(200)]
+    labels.write_text("\n".join(["text\tlabel", *rows]), encoding="utf-8")
+    parameters = {"model": str(out), "labels": str(labels), "out": str(finished), "epochs": 1}
+    kernel(NOTEBOOKS / "label.ipynb", **parameters)
+    classifier = AutoModelForSequenceClassification.from_pretrained(finished)
+    with torch.no_grad():
+        logits = classifier(**batch).logits
+    assert torch.allclose(onnx.load(finished, "float32", 1)(**batch).logits, logits, atol=1e-4)
 
 
 def snippets(folder):
