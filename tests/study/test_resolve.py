@@ -512,7 +512,7 @@ def test_a_recipe_is_short_for_its_settings_and_no_run_names_it():
     assert scoring(last, "mlt", "tc", 1, BY_NAME).id == scoring(last, "mlt", "tc", 1, SAID).id
 
 
-@pytest.mark.parametrize("name", ["paper", "calibrated"])
+@pytest.mark.parametrize("name", ["paper", "calibrated", "shared_basis"])
 def test_a_recipe_in_a_study_a_pair_and_a_variant(name):
     """A study that names it has the same runs as one whose own settings are overridden."""
     recipe, own = {"recipe": name}, STUDY["steps"]
