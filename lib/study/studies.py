@@ -135,8 +135,9 @@ def _load(name: str, file: Path, _state: tuple) -> Study:
     where = f"params/studies/{name}.yaml"
     raw = checked(_File, facts.read_yaml(file), where)
     order = tuple(raw.order or steps.names("teacher", "cut"))
+    by_steps = _by_recipe(raw.steps, {*raw.steps, *order}, f"{where}: steps")
     sections = {
-        "steps": (raw.steps, steps.names("teacher", "cut"), order),
+        "steps": (by_steps, steps.names("teacher", "cut"), order),
         "measure": (raw.measure or {}, steps.names("measure"), steps.names("measure")),
     }
     settings = {"finetune": steps.merged("finetune", {}, raw.finetune, f"{where}: finetune")}
@@ -174,11 +175,28 @@ def reference(chain: Iterable[str]) -> str | None:
 
 
 def override(study: Study, settings: dict, given: dict, where: str) -> dict:
-    """`settings` of all steps with those of `given` in their place, all checked."""
+    """`settings` of all steps with those of `given` in their place, all checked.
+
+    The key `recipe` of `given` stands for the settings of that entry of params/recipes.yaml.
+    """
     result = dict(settings)
-    for step, changes in given.items():
+    for step, changes in _by_recipe(given, study.chain_steps, where).items():
         check_choice(step, (*study.chain_steps, "finetune", *steps.names("measure")), where)
         result[step] = steps.merged(step, settings.get(step, {}), changes, f"{where}: {step}")
+    return result
+
+
+def _by_recipe(given: dict, wanted: Iterable[str], where: str) -> dict:
+    """Step -> settings, with those of the recipe for the steps `wanted`; what stands beside the
+    recipe wins.
+    """
+    if "recipe" not in given:
+        return given
+    result = {step: settings for step, settings in given.items() if step != "recipe"}
+    for step, settings in fact("recipes", given["recipe"]).items():
+        if step in wanted:
+            own = {} if result.get(step) is None else result[step]
+            result[step] = settings | checked(dict, own, f"{where}: {step}")
     return result
 
 

@@ -91,6 +91,7 @@ def student(given, kernel):
     nbformat.write(notebook, given / "twice.ipynb")
     text = {code: str(given / f"{code}.txt") for code in ("slk", "ces")}
     parameters = {"teacher": str(given / "bert"), "text": text, "minutes": 0.02}
+    parameters["recipe"] = "calibrated"
     kernel(given / "twice.ipynb", out=str(given / "small"), **parameters)
     return given / "small"
 
@@ -159,6 +160,7 @@ def test_two_languages_in_one_student(given, student):
     for code in ("slk", "ces"):
         assert f"| {code}.txt | {files.sha256(given / f'{code}.txt')} | {code} | 270 |" in card
     assert "agreement slk" in card and "agreement ces" in card and str(given) not in card
+    assert "- recipe: calibrated" in card
     assert not student.with_name("small.work").exists()
 
 
@@ -214,7 +216,7 @@ def test_a_killed_command_goes_on_where_it_was(given, kernel, tmp_path):
     """
     out, work = tmp_path / "small", tmp_path / "small.work"
     parameters = {"teacher": str(given / "xlm-roberta"), "text": str(given / "slk.txt")}
-    parameters |= {"out": str(out), "minutes": 0.1}
+    parameters |= {"out": str(out), "minutes": 0.1, "recipe": "paper"}
     words = ["papermill", "notebooks/compress.ipynb", str(tmp_path / "out.ipynb"), "-k", "python3"]
     for name, value in parameters.items():
         words += ["-p", name, str(value)]
@@ -248,6 +250,7 @@ def test_a_killed_command_goes_on_where_it_was(given, kernel, tmp_path):
         ({"text": "nowhere.txt"}, "nowhere.txt: cannot be read"),
         ({"minuets": 5}, "unknown parameter 'minuets'"),
         ({"minutes": -1.0}, "-1.0 is out of range"),
+        ({"recipe": "best"}, "no recipe called 'best'; params/recipes.yaml has paper, calibrated"),
         ({"hidden_size": 30}, "a hidden size of 30 was asked for"),
         ({"teacher": "nobody/nothing"}, "nobody/nothing is not in the cache"),
         ({"teacher": "toy-bert"}, "no teacher 'toy-bert'"),
