@@ -302,7 +302,7 @@ FILES = {  # what stands where in a study file (nothing: the key is gone) -> wor
     "a pair of no language": (
         "pairs.0.languages",
         [],
-        "pairs: toy-bert has no languages; name one or take the pair out",
+        "pairs: languages: there is none; name one or more",
     ),
     "an adapter of no width": (
         "finetune.reduction_factor",

@@ -2,7 +2,8 @@
 
 They read local data and the published files of the paper's step 5. An error names file and line.
 Text is UTF-8, plain or compressed (.xz, .gz), and comes back in NFC: one letter, one character.
-Only a line feed ends a line, since tweets contain other Unicode line ends.
+Only a line feed ends a line, since tweets contain other Unicode line ends; a carriage return does
+in a file without any.
 """
 
 import csv
@@ -75,7 +76,7 @@ def text(file: Path) -> str:
         )
     if not result.strip():
         raise StudyError(f"{file}: the file is empty")
-    return result
+    return result if "\n" in result else result.replace("\r", "\n")  # of an old Mac
 
 
 def _rows(file: Path) -> Iterator[tuple[str, list[str]]]:
