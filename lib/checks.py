@@ -86,20 +86,6 @@ def _one_of(value, choices):
     return value
 
 
-def once(kind, least: int = 0):
-    """The type of a list of values of this kind, no two alike and no fewer than `least`."""
-
-    def check(values: list) -> list:
-        twice = next((value for value in values if values.count(value) > 1), None)
-        if twice is not None:
-            raise ValueError(f"{shown(twice)} stands twice; keep one")
-        if len(values) < least:
-            raise ValueError("there is none; name one or more")
-        return values
-
-    return Annotated[list[kind], AfterValidator(check)]
-
-
 Text = _text(str.isprintable, "holds a character that cannot be printed; take it out")
 Below = _text(_like(f"{_NAME}(/{_NAME})*"), "is not a path below a folder; write it as name/name")
 Repository = _text(_like(f"{_NAME}(/{_NAME})?"), "is not an id of the hub; write owner/name")

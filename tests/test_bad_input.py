@@ -1406,5 +1406,5 @@ def test_files_that_may_not_be_read(tmp_path, common, monkeypatch):
     if not os.access(file, os.R_OK):  # the superuser may read everything
         refused(
             lambda: corpora.load("xyz", Source("local", tmp_path), "dev"),
-            "cannot be read (Permission denied); it must be a file that",
+            "cannot be read (Permission denied); correct or replace it",
         )

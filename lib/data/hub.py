@@ -14,8 +14,6 @@ from pathlib import Path
 from lib import files
 from lib.errors import StudyError
 
-_ANSWER = 5  # seconds that the hub has to answer
-
 
 class Unavailable(StudyError):
     """Published data is absent, gated, unreachable or not cached. Another origin may serve it."""
@@ -130,23 +128,6 @@ def reason(what: str, page: str, error: Exception) -> str:
         f"{what} could not be read from {page} ({first_line}); check the network and its name, "
         "config and revision in params/, or use the local source"
     )
-
-
-def reach() -> None:
-    """Raise Unavailable unless the hub answers within seconds, or HF_HUB_OFFLINE forbids to ask.
-
-    The library would try again for a minute, and again for the next model.
-    """
-    import huggingface_hub.constants as constants
-    from huggingface_hub import get_session
-
-    try:
-        constants.HF_HUB_OFFLINE or get_session().head(constants.ENDPOINT, timeout=_ANSWER)
-    except Exception as error:  # of the library that the hub's library uses
-        raise Unavailable(
-            f"{constants.ENDPOINT} does not answer ({error}); check the network, or set "
-            "HF_HUB_OFFLINE=1 to read what was fetched before"
-        ) from error
 
 
 def _model_commit(repository: str, revision: str | None = None) -> str | None:

@@ -63,7 +63,8 @@ def text(file: Path) -> str:
         with _OPEN.get(file.suffix, open)(file, "rb") as handle:
             content = handle.read()
     except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
-        raise StudyError(f"{file}: cannot be read ({error}); correct or replace it") from error
+        reason = getattr(error, "strerror", None) or error
+        raise StudyError(f"{file}: cannot be read ({reason}); correct or replace it") from error
     wrong, result = content.find(b"\0"), ""  # UTF-16 is full of zero bytes
     try:
         result = nfc(content.decode("utf-8").removeprefix("\ufeff"))

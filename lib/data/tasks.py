@@ -67,7 +67,7 @@ def load(task: str, language: str, source: Source, limit: int = 0) -> Task:
 FORMS = {"text": "tc", "entities": "ner", "words": "pos"}  # of a user's labels: the task like it
 
 
-def of_files(labels: Path, form: str = "") -> Task:
+def of_files(labels: str | Path, form: str = "") -> Task:
     """Return the task of a folder with train, dev and test, or of one file, which is split.
 
     form: one of FORMS, or by the file: a table has labels of texts, and words have entities where a
@@ -75,6 +75,9 @@ def of_files(labels: Path, form: str = "") -> Task:
     test; examples with the same text stay together. Raises StudyError for files that are not there,
     malformed, or do not fit the form.
     """
+    if not labels:
+        raise StudyError("labels: none are named; give a folder or a file")
+    labels = Path(labels).expanduser()
     like = {name: facts.fact("tasks", task) for name, task in FORMS.items()}
     endings = list(dict.fromkeys(end for entry in like.values() for end in entry["extensions"]))
     named = {"all": labels}

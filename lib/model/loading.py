@@ -108,7 +108,7 @@ def check_weights(source: str | Path, where: dict) -> None:
         if not parts and not whole.is_file():
             has = ", ".join(sorted(file.name for file in folder.iterdir())) or "nothing"
             raise StudyError(
-                f"{source}: has no model.safetensors, only {has}; fetch or make the model again"
+                f"{source}: has no model.safetensors; it holds {has}: fetch or make the model again"
             )
         for file in [folder / part for part in parts] or [whole]:
             _attempt(file, lambda file=file: safe_open(file, "pt").keys())

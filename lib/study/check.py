@@ -10,12 +10,13 @@ from typing import NamedTuple
 import numpy
 
 from lib import facts
-from lib.data import corpora, hub, local, tasks
+from lib.data import corpora, local, tasks
 from lib.errors import StudyError
 from lib.study import limits, state
 from lib.study.run import Run
 
 _SHOWN = 3  # errors of a study that a message names
+_ANSWER = 5  # seconds that the hub has to answer
 
 
 class Row(NamedTuple):
@@ -92,7 +93,7 @@ def _teacher(first: Run, most: dict, tokenizers: dict) -> str:
         most[first.teacher] = limits.of_entry(first.teacher)
         return "new: it will be made and trained"
     if entry["make"] == "hub":
-        hub.reach()
+        _reach_hub()
         source, revision = entry["repository"], entry["revision"]
     else:
         source, revision = facts.teacher_folder(entry, first.study.models_root), None
@@ -103,6 +104,23 @@ def _teacher(first: Run, most: dict, tokenizers: dict) -> str:
     special, tokenizers[first.teacher] = len(set(tokenizer.all_special_ids)), tokenizer
     most[first.teacher] = limits.of_configuration(own, tokenizer.model_max_length, special)
     return f"{entry['make']}: {source}"
+
+
+def _reach_hub() -> None:
+    """StudyError unless the hub answers, or HF_HUB_OFFLINE forbids to ask.
+
+    Its library would try again for a minute, and again for the next teacher.
+    """
+    import huggingface_hub.constants as constants
+    from huggingface_hub import get_session
+
+    try:
+        constants.HF_HUB_OFFLINE or get_session().head(constants.ENDPOINT, timeout=_ANSWER)
+    except Exception as error:  # of the library that the hub's library uses
+        raise StudyError(
+            f"{constants.ENDPOINT} does not answer ({error}); check the network, or set "
+            "HF_HUB_OFFLINE=1 to read what was fetched before"
+        ) from error
 
 
 def _settings(run: Run, most: dict) -> str:

@@ -19,8 +19,8 @@ from lib.checks import (
     check_choice,
     checked,
     entry_of,
-    once,
     one_of,
+    shown,
 )
 from lib.errors import StudyError
 from lib.facts import Source, fact
@@ -32,6 +32,20 @@ def _ordered(order: list[str]) -> list[str]:
         names = ", ".join(order) or "nothing"
         raise ValueError(f"starts with pretrain and names each step once, got {names}")
     return order
+
+
+def _once(kind, least: int = 0):
+    """The type of a list of values of this kind, no two alike and no fewer than `least`."""
+
+    def check(values: list) -> list:
+        twice = next((value for value in values if values.count(value) > 1), None)
+        if twice is not None:
+            raise ValueError(f"{shown(twice)} stands twice; keep one")
+        if len(values) < least:
+            raise ValueError("there is none; name one or more")
+        return values
+
+    return Annotated[list[kind], AfterValidator(check)]
 
 
 def _key_of(name: str):
@@ -52,12 +66,12 @@ class _Corpus(Checked):
 
 class _Seeds(Checked):
     chain: Seed
-    tasks: once(Seed, 1)
+    tasks: _once(Seed, 1)
 
 
 class _Pair(Checked):
     teacher: _key_of("models")
-    languages: once(_key_of("languages"), 1)
+    languages: _once(_key_of("languages"), 1)
     set: dict = {}  # noqa: RUF012 (pydantic copies it)
 
 
@@ -68,11 +82,11 @@ class Variant(Checked):
 
     set: dict
     order: Order | None = None
-    score: once(str) | None = None
-    tasks: once(_Task) | None = None
-    seeds: once(Seed, 1) | None = None
-    languages: once(str) | None = None
-    measure: once(_Measure) | None = None
+    score: _once(str) | None = None
+    tasks: _once(_Task) | None = None
+    seeds: _once(Seed, 1) | None = None
+    languages: _once(str) | None = None
+    measure: _once(_Measure) | None = None
 
 
 class _File(Checked):
@@ -82,13 +96,13 @@ class _File(Checked):
     pairs: list[_Pair]
     steps: dict
     finetune: dict
-    score: once(str)
-    tasks: once(_Task)
+    score: _once(str)
+    tasks: _once(_Task)
     seeds: _Seeds
     order: Order | None = None
     variants: list[Variant] | None = None
     measure: dict | None = None
-    baselines: once(one_of(lambda: steps.choices("baseline", "kind"))) | None = None
+    baselines: _once(one_of(lambda: steps.choices("baseline", "kind"))) | None = None
     data_root: Text | None = None
     models_root: Text | None = None
 

@@ -34,12 +34,7 @@ _KNOWN = ("history", "seconds", "best_epoch", "best_scores")  # of the epochs so
 
 
 def finetune_task(
-    model: nn.Module,
-    task: tasks.Task,
-    tokenizer,
-    settings: Mapping,
-    seed: int,
-    folder: Path | None = None,
+    model, task: tasks.Task, tokenizer, settings: Mapping, seed: int, folder: Path | None = None
 ) -> dict:
     """Return the test scores of the best epoch (0 to 1); the model holds that epoch's weights.
 

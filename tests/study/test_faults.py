@@ -358,11 +358,11 @@ LABELS = {
 TEACHERS = {
     "no weights": (
         file(f"{MODEL}/model.safetensors"),
-        "my-encoder: has no model.safetensors, only README.md, config.json, tokenizer.json",
+        "my-encoder: has no model.safetensors; it holds README.md, config.json, tokenizer.json",
     ),
     "weights of another library": (
         moved(f"{MODEL}/model.safetensors", f"{MODEL}/tf_model.h5"),
-        "has no model.safetensors, only README.md, config.json, tf_model.h5, tokenizer.json",
+        "has no model.safetensors; it holds README.md, config.json, tf_model.h5, tokenizer.json",
     ),
     "weights as a pickle": (
         moved(f"{MODEL}/model.safetensors", f"{MODEL}/model.pt"),
