@@ -241,6 +241,20 @@ def test_a_hub_is_not_asked_offline_and_a_language_needs_names_there(toy, execut
     assert executed == []
 
 
+def test_a_hub_that_does_not_answer_is_said_at_once(toy, monkeypatch):
+    """Its own library would try again for a minute for each teacher."""
+    import huggingface_hub.constants as constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")  # where nobody listens
+    pair = {"teacher": "mbert", "languages": ["slk"]}
+    toy_study.write_study(toy_study.STUDY | {"source": "hub", "pairs": [pair]})
+    begun = time.monotonic()
+    rows = {row.what: row for row in check.table(plan.runs("toy"))}
+    assert rows["teacher mbert"].wrong.startswith("http://127.0.0.1:9 does not answer (")
+    assert "HF_HUB_OFFLINE=1" in rows["teacher mbert"].wrong and time.monotonic() - begun < 20
+
+
 def test_a_notebook_whose_parents_are_missing_looks_first_and_says_how_many(
     own, executed, monkeypatch, capsys
 ):

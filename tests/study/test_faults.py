@@ -12,10 +12,13 @@ import unicodedata
 
 import pytest
 import toy_study
+import toys
 from own_study import STUDY, TABLE, TEXT, TREE, TUNE, VOCABULARY, command, config, file, study
 
 from lib import files
-from lib.study import check, plan
+from lib.model import encoder, vocabulary
+from lib.study import check, make, plan, state
+from lib.train import tokenizers
 
 WORDS = "Ana B-PER\nate O\n\n"
 TOPIC, CORPUS, MODEL = "tasks/topic/mlt", "corpora/mlt.txt", "my-encoder"
@@ -108,6 +111,7 @@ def variant(**said):
     return study("variants", [{"set": {}} | said])
 
 
+NAMES = ("pad", "bos", "eos", "cls", "sep")
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 9\n"
 TEXTS = {  # what is wrong with the text -> a part of the sentence
     "UTF-16 of an editor": (file(CORPUS, TEXT.encode("utf-16")), "mlt.txt:1: not UTF-8 text"),
@@ -725,3 +729,45 @@ def test_what_can_be_read_in_one_way_is_read_and_said(case, own, executed, monke
     assert not [line for line in lines if line.startswith("WRONG")]
     assert any(printed in line for line in lines)
     check.before(plan.runs(name))
+
+
+THAI = "ภาษาไทยเป็นภาษาที่ไม่มีช่องว่างระหว่างคำฉันชอบกินข้าวผัดวันนี้อากาศดีมาก"
+UNUSUAL = {  # family of an untied teacher, and its text
+    "paragraphs longer than its positions": (
+        "bert",
+        [" ".join([sentence] * 30) for sentence in toys.sentences(220)],
+    ),
+    "text without spaces": (
+        "xlm-roberta",
+        [THAI[n % 60 :] + THAI[: n % 60] + THAI[n // 60 :] for n in range(240)],
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", UNUSUAL)
+def test_an_untied_teacher_and_unusual_text_go_through_all_notebooks(case, own, monkeypatch):
+    family, lines = UNUSUAL[case]
+    monkeypatch.setenv("STUDY_PARAMS", str(files.PARAMS))
+    learned = tokenizers.train_tokenizer(lines, family, 160)
+    learned.model_max_length = 10**6
+    special = {f"{name}_token_id": getattr(learned, f"{name}_token_id") for name in NAMES}
+    sizes = special | {"vocab_size": len(learned), "tie_word_embeddings": False}
+    encoder.save(toys.model(family, **sizes), learned, own / MODEL, "")
+    (own / CORPUS).write_text("\n".join(lines), encoding="utf-8")
+    content = STUDY | {"data_root": str(own), "models_root": str(own), "score": ["vocabulary"]}
+    measures = {"perplexity": {"sentences": 3}, "lens": {"sentences": 3}, "export": {}}
+    content |= {"measure": measures, "baselines": ["majority", "ngrams", "static"]}
+    letters = len(vocabulary.single_characters(learned, lines))
+    kept = {"kept_tokens": letters + 5, "counting": "count"}
+    toy_study.write_study(toy_study.changed(content, "steps.vocabulary", kept))
+    runs = plan.runs("toy")
+    check.before(runs)
+    make.make(runs)
+    assert {state.state(run) for run in runs} == {state.DONE}
+    assert {run.notebook for run in runs} == {*(files.ROOT / "notebooks" / "study").glob("*.ipynb")}
+    final = next(run for run in runs if run.step == "vocabulary")
+    model, small = encoder.load(final.folder)
+    assert len(small) == letters + 5 + len(set(learned.all_special_ids))
+    given, output = model.get_input_embeddings().weight, model.get_output_embeddings().weight
+    assert given.shape == output.shape and not given.equal(output)
