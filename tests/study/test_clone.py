@@ -16,7 +16,7 @@ from lib.study import records
 
 pytestmark = pytest.mark.slow
 LANGUAGES = ["nan", "no"]
-PARTS = ("lib", "profiles", "notebooks/study", "data/sample")
+PARTS = ("lib", "profiles", "notebooks", "data/sample", "data/paper")
 STUDY = toy_study.STUDY | {
     "source": "local",
     "data_root": "my data",
