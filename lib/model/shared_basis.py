@@ -36,7 +36,7 @@ def shared_basis(model, batches: list[dict]) -> torch.Tensor:
 def rotated(model, basis: torch.Tensor, heads: torch.Tensor):
     """A new model whose residual stream is that of `model` in the directions `basis` (H, H').
 
-    `heads` (D',) are the kept rows of query, key and value.
+    `heads` (A', d') are the kept rows of query, key and value.
     """
     result = axes.take(model, hidden=torch.arange(basis.shape[1]), heads=heads)
     old = dict(model.named_parameters())

@@ -68,7 +68,7 @@ def everything(config):
         "layers": range(count),
         "neurons": torch.arange(neurons).repeat(count, 1),
         "hidden": torch.arange(config.hidden_size),
-        "heads": torch.arange(config.hidden_size),
+        "heads": torch.arange(config.hidden_size).view(config.num_attention_heads, -1),
         "vocabulary": range(config.vocab_size),
     }
 
@@ -234,7 +234,7 @@ def test_a_whole_basis_changes_nothing(family):
     """Fits find the norms of the model again when the directions are the axes themselves."""
     model, several = toys.model(family), batches(family)
     heads_kept = hidden.kept_heads(model.config, 24)
-    assert sorted(heads_kept.tolist()) == list(range(24))
+    assert sorted(heads_kept.flatten().tolist()) == list(range(24))
     same = shared_basis.rotated(model, torch.eye(24), heads_kept)
     shared_basis.fit_norms(same, model, torch.eye(24), several, matrices=True)
     for batch in several[:2]:
