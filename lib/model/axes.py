@@ -37,13 +37,27 @@ def axes(name: str, config) -> str:
     )
 
 
-def take(model, layers=None, neurons=None, hidden=None, heads=None, vocabulary=None):
+def select(tensor: torch.Tensor, letters: str, kept: dict) -> torch.Tensor:
+    """The tensor with the kept entries of each axis; None keeps an axis whole."""
+    for dimension, letter in enumerate(letters):
+        axis, blocks = _STACKED.get(letter, (letter, 1))
+        entries = kept.get(axis)
+        if entries is not None:
+            entries = torch.as_tensor(entries, dtype=torch.long).flatten()
+            length = tensor.shape[dimension] // blocks
+            entries = torch.cat([entries + block * length for block in range(blocks)])
+            tensor = tensor.index_select(dimension, entries)
+    return tensor
+
+
+def take(model, layers=None, neurons=None, hidden=None, heads=None, vocabulary=None, make=select):
     """A new model with the given entries of each axis; None keeps an axis whole.
 
     The given model is not changed. Indices are old numbers, in their new order. layers: layer
     numbers; neurons: (L, F') the kept neurons of each old layer; hidden: kept H entries;
     heads: (A', d') kept D entries of each head that stays, or (L, A', d') where the old layers
     differ, as lib.model.hidden chooses them; vocabulary: kept token ids.
+    make: makes each new tensor, from what `select` gets.
     Raises StudyError for layers that do not begin with the first one where it has to stay.
     """
     count = model.config.num_hidden_layers
@@ -65,25 +79,12 @@ def take(model, layers=None, neurons=None, hidden=None, heads=None, vocabulary=N
                 old = f"{name[: layer.start(1)]}{number}{name[layer.end(1) :]}"
                 kept["F"] = None if neurons is None else neurons[number]
                 kept["D"] = heads if heads is None or heads.dim() == 2 else heads[number]
-            values = select(given[old], letters, kept)
+            values = make(given[old], letters, kept)
             assert values.shape == tensor.shape, name  # `copy_` would stretch them
             tensor.copy_(values)
     if heads is not None:
         rotary.keep_scale(result, model.config)
     return result.eval()
-
-
-def select(tensor: torch.Tensor, letters: str, kept: dict) -> torch.Tensor:
-    """The tensor with the kept entries of each axis; None keeps an axis whole."""
-    for dimension, letter in enumerate(letters):
-        axis, blocks = _STACKED.get(letter, (letter, 1))
-        entries = kept.get(axis)
-        if entries is not None:
-            entries = torch.as_tensor(entries, dtype=torch.long).flatten()
-            length = tensor.shape[dimension] // blocks
-            entries = torch.cat([entries + block * length for block in range(blocks)])
-            tensor = tensor.index_select(dimension, entries)
-    return tensor
 
 
 def check_layers(config, layers: list[int]) -> None:

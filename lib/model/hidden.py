@@ -3,10 +3,11 @@
 Source: paper, step 3. The start `shared_basis` is ours; its parts are in lib.model.shared_basis.
 """
 
+import numpy
 import torch
 
 from lib.errors import StudyError
-from lib.model import axes, encoder, ffn, rotary
+from lib.model import axes, device, encoder, ffn, rotary
 from lib.model.families import family
 from lib.model.shared_basis import fit_norms, rotated, shared_basis
 from lib.model.sizes import check_hidden_size
@@ -39,7 +40,8 @@ def important_heads_first(model, batches: list[dict] | None):
             "language's training text"
         )
     width = model.config.hidden_size // model.config.num_attention_heads
-    importance = ffn.output_change(model, batches, "attention_output", width)
+    with device.at_work(model):
+        importance = ffn.output_change(model, batches, "attention_output", width)
     order = importance.sort(dim=1, descending=True, stable=True).indices
     return axes.take(model, heads=order[..., None] * width + torch.arange(width))
 
@@ -82,7 +84,7 @@ def start(
         case "truncation":
             return axes.take(model, hidden=first, heads=heads)
         case "svd":
-            return axes.take(_low_rank(model, hidden_size), hidden=first, heads=heads)
+            return axes.take(model, hidden=first, heads=heads, make=_low_rank(hidden_size))
         case "truncation_across_heads":
             return _across_heads(model, first, first.view_as(heads))
         case "random":
@@ -95,22 +97,24 @@ def start(
     )
 
 
-def low_rank(matrix: torch.Tensor, rank: int) -> torch.Tensor:
-    """The best approximation of a matrix of the given rank (Eckart-Young), same shape.
+def low_rank(matrix, rank: int, letters: str = "..", kept: dict | None = None):
+    """The best approximation of a matrix of the given rank (Eckart-Young), or those of its entries
+    that lib.model.axes.select takes.
 
     The eigenvectors of the narrow side's Gram matrix, in float64, are the right singular vectors.
     So a vocabulary of 250,002 rows needs no full SVD, and a part of them at a time is in float64.
+    What is cut away is never computed.
     """
+    kept = kept or {}
     if rank >= min(matrix.shape):
-        return matrix.clone()
-    result = matrix.clone()
-    tall = result if matrix.shape[0] >= matrix.shape[1] else result.T
-    parts = tall.split(_ROWS)
-    squares = sum(part.double().T @ part.double() for part in parts)
-    basis = torch.linalg.eigh(squares).eigenvectors[:, -rank:]
-    for part in parts:
-        part.copy_(part.double() @ basis @ basis.T)
-    return result
+        return axes.select(matrix, letters, kept)
+    if matrix.shape[0] < matrix.shape[1]:
+        return low_rank(matrix.T, rank, letters[::-1], kept).T
+    parts = (part.double().numpy() for part in matrix.detach().split(_ROWS))
+    squares = sum(part.T @ part for part in parts)  # numpy computes one half of a Gram matrix
+    basis = torch.from_numpy(numpy.linalg.eigh(squares)[1][:, -rank:])
+    columns = axes.select(basis, letters[1], kept)
+    return axes.select(matrix, letters[0], kept) @ (basis @ columns.T).to(matrix.dtype)
 
 
 def _on_shared_basis(model, hidden_size: int, heads: torch.Tensor, batches, matrices: bool):
@@ -125,14 +129,15 @@ def _on_shared_basis(model, hidden_size: int, heads: torch.Tensor, batches, matr
     return result
 
 
-@torch.no_grad()
-def _low_rank(model, rank: int):
-    """A copy in which every matrix with a hidden axis is its best approximation of the rank."""
-    copy = axes.take(model)
-    for name, tensor in copy.named_parameters():
-        if tensor.dim() == 2 and "H" in axes.axes(name, model.config):
-            tensor.copy_(low_rank(tensor, rank))
-    return copy
+def _low_rank(rank: int):
+    """What `axes.take` makes of each matrix with a hidden axis: its approximation of the rank."""
+
+    def make(tensor, letters, kept):
+        if len(letters) == 2 and "H" in letters:
+            return low_rank(tensor, rank, letters, kept)
+        return axes.select(tensor, letters, kept)
+
+    return make
 
 
 def _across_heads(model, first: torch.Tensor, heads: torch.Tensor):

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy
 import pytest
 import torch
 import toys
@@ -226,6 +227,20 @@ def test_hidden_starts(family, hidden_start, tmp_path):
     assert student.num_parameters() == sizes.count_parameters(student.config)
     again = read_again(student, tmp_path)
     assert logits(again, several[0]).equal(logits(student, several[0]))
+
+
+@every
+@torch.no_grad()
+def test_svd_is_the_truncation_of_a_model_of_low_rank_matrices(family):
+    """Of numpy's full SVD of each matrix; the cut computes neither it nor what it throws away."""
+    model, low = toys.model(family), toys.model(family)
+    for name, tensor in low.named_parameters():
+        if tensor.dim() == 2 and "H" in axes.axes(name, low.config):
+            u, s, v = numpy.linalg.svd(tensor.double().numpy(), full_matrices=False)
+            tensor.copy_(torch.from_numpy((u[:, :16] * s[:16]) @ v[:16]))
+    found, wanted = hidden.start(model, 16, "svd"), hidden.start(low, 16, "truncation")
+    assert found.config.to_dict() == wanted.config.to_dict()
+    torch.testing.assert_close(toys.bits(found), toys.bits(wanted), atol=1e-6, rtol=1e-5)
 
 
 @others
