@@ -459,7 +459,7 @@ def test_a_trimmed_pair_is_checked_by_what_it_does(kind, tmp_path):
     ordinary = ~numpy.isin(kept, whole[1].all_special_ids)
     mixed = kept.copy()
     mixed[ordinary] = mixed[ordinary][::-1]
-    with pytest.raises(StudyError, match="cuts a text in another way"):
+    with pytest.raises(StudyError, match="gives other ids when it is trimmed"):
         trimmed.check(whole, small, mixed, TEXT[:60])
 
 
