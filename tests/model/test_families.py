@@ -34,6 +34,7 @@ from lib.model import (
     shared_basis,
     sizes,
     task_head,
+    trimmed,
     vocabulary,
 )
 from lib.train import adapters, distillation, finetuning, heads, teachers
@@ -131,8 +132,10 @@ def test_all_cuts_save_and_load_with_plain_transformers(family, tmp_path):
     student = vocabulary.cut(layers.cut(model, 2, "stride"), kept)
     student = ffn.cut(student, torch.arange(9).repeat(2, 1))
     student = hidden.start(student, 16, "truncation")
-    trimmed = vocabulary.trim_tokenizer(own, kept)
-    ids = trimmed(toys.sentences()[:5], padding=True, return_tensors="pt")
+    small = vocabulary.trim_tokenizer(own, kept)
+    pair = vocabulary.cut(model, kept), small
+    assert trimmed.check((model, own), pair, kept, toys.sentences()[:30]) > 20
+    ids = small(toys.sentences()[:5], padding=True, return_tensors="pt")
     batch = {name: ids[name] for name in ("input_ids", "attention_mask")}
     again = read_again(student, tmp_path / "whole")
     assert logits(again, batch).equal(logits(student, batch))
@@ -141,10 +144,12 @@ def test_all_cuts_save_and_load_with_plain_transformers(family, tmp_path):
         sizes.describe(student)["config"] | {"hidden_size": 16, "intermediate_size": 9}
         == (sizes.describe(student)["config"])
     )
-    encoder.save(student, trimmed, tmp_path / "ours", "")
+    encoder.save(student, small, tmp_path / "ours", "")
     assert logits(encoder.load(tmp_path / "ours")[0], batch).equal(logits(student, batch))
-    bare = encoder.without_head(student)
-    encoder.save(bare, trimmed, tmp_path / "bare", "")
+    bare, whole = encoder.without_head(student), encoder.without_head(axes.take(model))
+    pair = encoder.without_head(pair[0]), small
+    assert trimmed.check((whole, own), pair, kept, toys.sentences()[:30]) > 20
+    encoder.save(bare, small, tmp_path / "bare", "")
     options = {"add_pooling_layer": False} if families.family(student.config).pooler else {}
     plain = AutoModel.from_pretrained(tmp_path / "bare", **options).eval()
     with torch.no_grad():
