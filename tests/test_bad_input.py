@@ -297,7 +297,7 @@ FILES = {  # what stands where in a study file (nothing: the key is gone) -> wor
     "no pairs": (
         "pairs",
         [],
-        "pairs: there are none; write `- {teacher: ..., languages: [...]}` lines",
+        "pairs: there is none; name one or more",
     ),
     "a pair of no language": (
         "pairs.0.languages",

@@ -46,38 +46,26 @@ def important_heads_first(model, batches: list[dict] | None):
     return axes.take(model, heads=order[..., None] * width + torch.arange(width))
 
 
-def start(
-    model,
-    hidden_size: int,
-    hidden_start: str,
-    seed: int = 0,
-    batches: list[dict] | None = None,
-    num_attention_heads: int = 0,
-):
+def start(model, hidden_size: int, hidden_start: str, seed=0, batches=None, num_attention_heads=0):
     """A new model of the smaller hidden size, before its distillation.
 
-    The `num_attention_heads` most important heads of each layer on the text of `batches` stay; 0
-    keeps all. Plain transformers takes hidden_size / A for the size of a head and has no other
-    setting for it, so heads can only go together with a smaller hidden size.
+    Of each layer the `num_attention_heads` most important heads stay, 0 keeps all. Transformers
+    takes hidden_size / A for the size of a head, so heads go with the hidden size only.
 
     truncation: the first dimensions of the residual stream and of each head.
-    truncation_across_heads (the paper's scripts): the first rows of query, key and value, which
-      run across the borders of heads; attention scores keep the divisor of the old head size.
+    truncation_across_heads (the paper's scripts): the first rows of query, key and value, across
+      the borders of heads; attention scores keep the divisor of the old head size.
     svd: each matrix becomes its rank-`hidden_size` approximation, then truncation.
     shared_basis (not in the paper): the strongest directions of the residual stream on the text of
       `batches`, and the first dimensions of each head. The LayerNorms are fitted anew on that text.
       The activation of the head is not, so truncation is the better start for a small cut.
-    fitted (not in the paper): shared_basis, and in each layer the two matrices that write into the
-      residual stream are fitted too.
+    fitted (not in the paper): the same, and the matrices that write into the stream are fitted.
     random: freshly drawn from the seed.
-    Raises StudyError for an unknown start, for a size that is not a multiple of the number of
-    heads or would make heads wider, for shared_basis, fitted and fewer heads without batches, and
-    for truncation_across_heads where positions are rotary.
+    Raises StudyError for a start or a size that cannot be, and for want of batches.
     """
-    heads, old = model.config.num_attention_heads, model.config.hidden_size
-    check_hidden_size(heads, old, hidden_size, family(model.config).rotary, num_attention_heads)
-    if num_attention_heads not in (0, heads):
-        model = important_heads_first(model, batches)
+    count, old = model.config.num_attention_heads, model.config.hidden_size
+    check_hidden_size(count, old, hidden_size, family(model.config).rotary, num_attention_heads)
+    model = model if num_attention_heads in (0, count) else important_heads_first(model, batches)
     heads = kept_heads(model.config, hidden_size, num_attention_heads)
     first = torch.arange(hidden_size)
     match hidden_start:
@@ -91,10 +79,8 @@ def start(
             return encoder.new(axes.take(model, hidden=first, heads=heads).config, seed)
         case "shared_basis" | "fitted":
             return _on_shared_basis(model, hidden_size, heads, batches, hidden_start == "fitted")
-    raise StudyError(
-        f"no hidden start {hidden_start!r}; there are truncation, truncation_across_heads, svd, "
-        "shared_basis, fitted, random"
-    )
+    known = "truncation, truncation_across_heads, svd, shared_basis, fitted, random"
+    raise StudyError(f"no hidden start {hidden_start!r}; there are {known}")
 
 
 def low_rank(matrix, rank: int, letters: str = "..", kept: dict | None = None):

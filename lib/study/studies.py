@@ -25,6 +25,7 @@ from lib.checks import (
 from lib.errors import StudyError
 from lib.facts import Source, fact
 from lib.study import steps
+from lib.study.recipes import by_recipe
 
 
 def _ordered(order: list[str]) -> list[str]:
@@ -93,7 +94,7 @@ class _File(Checked):
     title: Text
     source: Literal[facts.SOURCES]
     corpus: _Corpus
-    pairs: list[_Pair]
+    pairs: _once(_Pair, 1)
     steps: dict
     finetune: dict
     score: _once(str)
@@ -150,7 +151,7 @@ def _load(name: str, file: Path, _state: tuple) -> Study:
     where = f"params/studies/{name}.yaml"
     raw = checked(_File, facts.read_yaml(file), where)
     order = tuple(raw.order or steps.names("teacher", "cut"))
-    by_steps = _by_recipe(raw.steps, {*raw.steps, *order}, f"{where}: steps")
+    by_steps = by_recipe(raw.steps, {*raw.steps, *order}, f"{where}: steps")
     sections = {
         "steps": (by_steps, steps.names("teacher", "cut"), order),
         "measure": (raw.measure or {}, steps.names("measure"), steps.names("measure")),
@@ -195,23 +196,9 @@ def override(study: Study, settings: dict, given: dict, where: str) -> dict:
     The key `recipe` of `given` stands for the settings of that entry of params/recipes.yaml.
     """
     result = dict(settings)
-    for step, changes in _by_recipe(given, study.chain_steps, where).items():
+    for step, changes in by_recipe(given, study.chain_steps, where).items():
         check_choice(step, (*study.chain_steps, "finetune", *steps.names("measure")), where)
         result[step] = steps.merged(step, settings.get(step, {}), changes, f"{where}: {step}")
-    return result
-
-
-def _by_recipe(given: dict, wanted: Iterable[str], where: str) -> dict:
-    """Step -> settings, with those of the recipe for the steps `wanted`; what stands beside the
-    recipe wins.
-    """
-    if "recipe" not in given:
-        return given
-    result = {step: settings for step, settings in given.items() if step != "recipe"}
-    for step, settings in fact("recipes", given["recipe"]).items():
-        if step in wanted:
-            own = {} if result.get(step) is None else result[step]
-            result[step] = settings | checked(dict, own, f"{where}: {step}")
     return result
 
 
@@ -231,10 +218,6 @@ def _root(given: str | None, variable: str) -> Path | None:
 
 def _check(study: Study, where: str) -> None:
     """StudyError where parts of the file do not fit each other."""
-    if not study.pairs:
-        raise StudyError(
-            f"{where}: pairs: there are none; write `- {{teacher: ..., languages: [...]}}` lines"
-        )
     couples = [(pair.teacher, language) for pair in study.pairs for language in pair.languages]
     for teacher, language in couples:
         if couples.count((teacher, language)) > 1:

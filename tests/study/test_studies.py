@@ -145,7 +145,7 @@ WRONG = {
     "corpus.train": ("3", "corpus: train: '3' is not a whole number"),
     "seeds.chain": (2**32, "seeds: chain: 4294967296 is out of range"),
     "seeds.tasks": (1, "seeds: tasks: 1 is not a list"),
-    "pairs": ([], "pairs: there are none; write `- {teacher: ..., languages: [...]}` lines"),
+    "pairs": ([], "pairs: there is none; name one or more"),
     "pairs.0.languages": ([], "pairs: languages: there is none; name one or more"),
     "pairs.0.set": ({"ffn": {"size": 3}}, "pairs: set: ffn: unknown key 'size'; it takes batch"),
     "pairs.1.set": ({"prune": {}}, "pairs: set: 'prune' is none of pretrain, adapt, la"),
