@@ -69,8 +69,8 @@ def _lost(rows: torch.Tensor, weight: torch.Tensor, width: int) -> torch.Tensor:
     """Of inputs (N, F) of a matrix (H, F): the squares of what each `width` of them add, summed."""
     if width == 1:
         return rows.square().sum(0) * weight.square().sum(0)
-    parts_of = (each.split(width, dim=1) for each in (rows, weight))
-    return torch.stack([(row @ part.T).square().sum() for row, part in zip(*parts_of, strict=True)])
+    pairs = zip(rows.split(width, dim=1), weight.split(width, dim=1), strict=True)
+    return torch.stack([(given @ part.T).square().sum() for given, part in pairs])
 
 
 def most_important(neuron_importance: torch.Tensor, intermediate_size: int) -> torch.Tensor:

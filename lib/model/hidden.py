@@ -3,6 +3,8 @@
 Source: paper, step 3. The start `shared_basis` is ours; its parts are in lib.model.shared_basis.
 """
 
+from functools import partial
+
 import numpy
 import torch
 
@@ -34,11 +36,7 @@ def important_heads_first(model, batches: list[dict] | None):
     A head is as important as what the output of attention loses without it at the real positions
     of the batches, as lib.model.ffn.output_change says. Raises StudyError without batches.
     """
-    if not batches:
-        raise StudyError(
-            "fewer attention heads need text to choose the heads on; give masked batches of the "
-            "language's training text"
-        )
+    _check_text(batches, "fewer attention heads need text to choose the heads on")
     width = model.config.hidden_size // model.config.num_attention_heads
     with device.at_work(model):
         importance = ffn.output_change(model, batches, "attention_output", width)
@@ -72,7 +70,8 @@ def start(model, hidden_size: int, hidden_start: str, seed=0, batches=None, num_
         case "truncation":
             return axes.take(model, hidden=first, heads=heads)
         case "svd":
-            return axes.take(model, hidden=first, heads=heads, make=_low_rank(hidden_size))
+            make = partial(low_rank, rank=hidden_size)
+            return axes.take(model, hidden=first, heads=heads, make=make)
         case "truncation_across_heads":
             return _across_heads(model, first, first.view_as(heads))
         case "random":
@@ -83,19 +82,18 @@ def start(model, hidden_size: int, hidden_start: str, seed=0, batches=None, num_
     raise StudyError(f"no hidden start {hidden_start!r}; there are {known}")
 
 
-def low_rank(matrix, rank: int, letters: str = "..", kept: dict | None = None):
-    """The best approximation of a matrix of the given rank (Eckart-Young), or those of its entries
-    that lib.model.axes.select takes.
+def low_rank(matrix: torch.Tensor, letters: str, kept: dict, rank: int) -> torch.Tensor:
+    """The kept entries, as lib.model.axes.select takes them, of the best approximation of a matrix
+    of the given rank (Eckart-Young); of a tensor without a hidden axis, its own.
 
     The eigenvectors of the narrow side's Gram matrix, in float64, are the right singular vectors.
     So a vocabulary of 250,002 rows needs no full SVD, and a part of them at a time is in float64.
     What is cut away is never computed.
     """
-    kept = kept or {}
-    if rank >= min(matrix.shape):
+    if len(letters) < 2 or "H" not in letters or rank >= min(matrix.shape):
         return axes.select(matrix, letters, kept)
     if matrix.shape[0] < matrix.shape[1]:
-        return low_rank(matrix.T, rank, letters[::-1], kept).T
+        return low_rank(matrix.T, letters[::-1], kept, rank).T
     parts = (part.double().numpy() for part in matrix.detach().split(_ROWS))
     squares = sum(part.T @ part for part in parts)  # numpy computes one half of a Gram matrix
     basis = torch.from_numpy(numpy.linalg.eigh(squares)[1][:, -rank:])
@@ -104,26 +102,16 @@ def low_rank(matrix, rank: int, letters: str = "..", kept: dict | None = None):
 
 
 def _on_shared_basis(model, hidden_size: int, heads: torch.Tensor, batches, matrices: bool):
-    if not batches:
-        raise StudyError(
-            "the starts shared_basis and fitted need text to find the basis on; give masked "
-            "batches of the language's training text"
-        )
+    _check_text(batches, "the starts shared_basis and fitted need text to find the basis on")
     basis = shared_basis(model, batches)[:, :hidden_size]
     result = rotated(model, basis, heads)
     fit_norms(result, model, basis, batches, matrices)
     return result
 
 
-def _low_rank(rank: int):
-    """What `axes.take` makes of each matrix with a hidden axis: its approximation of the rank."""
-
-    def make(tensor, letters, kept):
-        if len(letters) == 2 and "H" in letters:
-            return low_rank(tensor, rank, letters, kept)
-        return axes.select(tensor, letters, kept)
-
-    return make
+def _check_text(batches, need: str) -> None:
+    if not batches:
+        raise StudyError(f"{need}; give masked batches of the language's training text")
 
 
 def _across_heads(model, first: torch.Tensor, heads: torch.Tensor):

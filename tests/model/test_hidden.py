@@ -153,7 +153,7 @@ def test_low_rank_is_numpys_truncated_svd(shape, rank):
     matrix = torch.randn(shape, generator=torch.Generator().manual_seed(rank))
     before = matrix.clone()
     u, s, v = numpy.linalg.svd(matrix.double().numpy(), full_matrices=False)
-    found = hidden.low_rank(matrix, rank)
+    found = hidden.low_rank(matrix, "HH", {}, rank)
     numpy.testing.assert_allclose(found.numpy(), (u[:, :rank] * s[:rank]) @ v[:rank], atol=1e-5)
     assert (
         numpy.linalg.matrix_rank(found.numpy(), tol=1e-4) == rank
@@ -165,9 +165,9 @@ def test_low_rank_is_numpys_truncated_svd(shape, rank):
 @pytest.mark.parametrize("rank", [9, 12, 99])
 def test_full_rank_is_the_matrix_itself(rank):
     matrix = torch.randn(30, 9)
-    assert hidden.low_rank(matrix, rank).equal(matrix) and hidden.low_rank(matrix.T, rank).equal(
-        matrix.T
-    )
+    assert hidden.low_rank(matrix, "HH", {}, rank).equal(matrix) and hidden.low_rank(
+        matrix.T, "HH", {}, rank
+    ).equal(matrix.T)
 
 
 @pytest.mark.parametrize(
