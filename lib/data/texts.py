@@ -1,4 +1,4 @@
-"""Text files of one language or of several, given by their paths."""
+"""Text of one language or of several: files given by their paths, or the corpora of a source."""
 
 import itertools
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 from lib import checks, files
 from lib.data import corpora, readers
 from lib.errors import StudyError
+from lib.facts import Source
 
 
 def read(text) -> dict[str, dict]:
@@ -31,6 +32,26 @@ def read(text) -> dict[str, dict]:
         result[language] = corpora.split(lines, ", ".join(map(str, paths))) | {"files": prints}
     if not result:
         raise StudyError("text: no language is named; give a mapping such as {slk: a.txt}")
+    return result
+
+
+def of_group(languages: list[str], source: Source, part: str, limit: int = 0) -> dict[str, dict]:
+    """language -> {part: sentences}, at most `limit` of each language, as `balanced` takes them.
+
+    What another language holds out is left out of `train`, and its test sentences are left out of
+    `dev` too. So `test` is the same as that of a language alone. Raises what `corpora.load` does.
+    """
+    checks.check_choice(part, corpora.PARTS, "part")
+    later = corpora.PARTS[corpora.PARTS.index(part) + 1 :]
+    held_out = {
+        language: {line for name in later for line in corpora.load(language, source, name)}
+        for language in (languages if len(languages) > 1 else ())
+    }
+    result = {}
+    for language in languages:
+        others = set().union(*(held_out[other] for other in held_out if other != language))
+        lines = corpora.load(language, source, part, limit)
+        result[language] = {part: [line for line in lines if line not in others]}
     return result
 
 
