@@ -32,6 +32,8 @@ STUDY = ALIKE[0] if ALIKE else GIVEN
 FOLDER = files.runs() / "studies"
 MARKERS = FOLDER / f".{STUDY}"
 BEGAN = time.monotonic()
+if {"{", "}"} & {*str(FOLDER)}:
+    sys.exit(f"Snakemake takes the braces in {FOLDER} for its own; rename the folder, or use `python -m lib.study make`")
 PYTHON = f"{shlex.quote(sys.executable)} -m"
 try:
     BATCHES = plan.batches(STUDY)

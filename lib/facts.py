@@ -229,8 +229,15 @@ class _Training(Checked):
     evaluations: Positive
 
 
+class _Recipe(Checked):
+    layers: dict
+    ffn: dict
+    hidden: dict
+
+
 _KINDS = {
     "languages": _Language,
+    "recipes": _Recipe,
     "models": Annotated[_New | _Local | _Hub | _Package, Field(discriminator="make")],
     "tasks": _Task,
 }

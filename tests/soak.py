@@ -1,10 +1,11 @@
 """Kill a study again and again, start it again each time, and compare the result with a whole run.
 
     python tests/soak.py                           50 kills of a toy study, minutes
-    python tests/soak.py --study demo --kills 20   the demo itself
+    python tests/soak.py --study demo --kills 50 --within 60    the demo itself, killed more often
     python tests/soak.py --snakemake               through Snakemake instead of lib.study
 
-SIGKILL comes at random moments, every other time as soon as a file or folder is being written. A
+SIGKILL comes at random moments, every other time as soon as a file or folder is being written. The
+moments lie within the first six tenths of the study's time, or within the seconds of `--within`. A
 study that ends before all kills are spent is begun anew; this is a round. At the end of each round,
 the records (without their section `made`) and every file of the models are compared with those of
 an undisturbed study. Nothing but empty lock files may be left beside them. The exit status is 1 if
@@ -104,10 +105,11 @@ def leftovers(data: Path) -> list[str]:
     ]
 
 
-def soak(kills: int, folder: Path, study="toy", snakemake=False, seed=0) -> list[dict]:
+def soak(kills: int, folder: Path, study="toy", snakemake=False, seed=0, within=0.0) -> list[dict]:
     """One row a round: kills, seconds, files compared, what differs and what is left over.
 
-    The first row is the undisturbed study.
+    The first row is the undisturbed study. A kill comes at most `within` seconds after a start; 0
+    takes six tenths of the undisturbed study's.
     """
     chance, words = random.Random(seed), command(study, snakemake)
     params = toy_params(folder / "params") if study == "toy" else ROOT / "params"
@@ -118,7 +120,8 @@ def soak(kills: int, folder: Path, study="toy", snakemake=False, seed=0) -> list
         data, begun = folder / f"round{len(rows)}", time.monotonic()
         data.mkdir()
         limit = kills - spent if rows else 0
-        moments = [chance.uniform(0.1, 0.6) * rows[0]["seconds"] for _ in range(limit)]
+        longest = within or (0.6 * rows[0]["seconds"] if rows else 0)
+        moments = [chance.uniform(longest / 6, longest) for _ in range(limit)]
         here = finish(words, data, params, moments)
         now = made(data)
         whole = whole or now
@@ -195,11 +198,12 @@ def main() -> None:
     parser.add_argument("--study", default="toy")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--snakemake", action="store_true")
+    parser.add_argument("--within", type=float, default=0.0, metavar="SECONDS")
     asked = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="soak-"))
     print("| round | kills | seconds | files compared | different | left over |")
     print("|--:|--:|--:|--:|---|---|")
-    rows = soak(asked.kills, folder, asked.study, asked.snakemake, asked.seed)
+    rows = soak(asked.kills, folder, asked.study, asked.snakemake, asked.seed, asked.within)
     bad = [row for row in rows if row["different"] or row["left"]]
     kills = sum(row["kills"] for row in rows)
     print(f"{kills} kills in {len(rows) - 1} rounds; {len(bad)} rounds differ from the first")

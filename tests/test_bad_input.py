@@ -297,12 +297,12 @@ FILES = {  # what stands where in a study file (nothing: the key is gone) -> wor
     "no pairs": (
         "pairs",
         [],
-        "pairs: there are none; write `- {teacher: ..., languages: [...]}` lines",
+        "pairs: there is none; name one or more",
     ),
     "a pair of no language": (
         "pairs.0.languages",
         [],
-        "pairs: toy-bert has no languages; name one or take the pair out",
+        "pairs: languages: there is none; name one or more",
     ),
     "an adapter of no width": (
         "finetune.reduction_factor",
@@ -1406,5 +1406,5 @@ def test_files_that_may_not_be_read(tmp_path, common, monkeypatch):
     if not os.access(file, os.R_OK):  # the superuser may read everything
         refused(
             lambda: corpora.load("xyz", Source("local", tmp_path), "dev"),
-            "cannot be read (Permission denied); it must be a file that",
+            "cannot be read (Permission denied); correct or replace it",
         )

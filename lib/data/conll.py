@@ -13,6 +13,8 @@ from lib.errors import StudyError
 
 _UPOS = "ADJ ADP ADV AUX CCONJ DET INTJ NOUN NUM PART PRON PROPN PUNCT SCONJ SYM VERB X"
 _ENTITY, _UNIVERSAL = re.compile(r"O|[BIESLU]-\S+"), re.compile(_UPOS.replace(" ", "|"))
+_SPACES, _LANGUAGE = re.compile(" +"), re.compile(r"([a-z]{2,}(-[a-z]+)*:.)?")
+_RANGE = re.compile(r"\d+[-.]\d+")  # the id of a multiword token or of an empty node
 _CHUNKS = {"ADJP", "ADVP", "CONJP", "INTJ", "LST", "NP", "PP", "PRT", "SBAR", "UCP", "VP"}
 _TO_BIO = str.maketrans("ELSU", "IIBB")
 Sentence = tuple[tuple[str, ...], tuple[str, ...]]  # words and tags
@@ -33,7 +35,7 @@ def conll(file: Path, bio: bool = True) -> list[Sentence]:
     rows = _words(file, bio, said)
     place, tag = _places(rows, bio, said)
     words = [[fields[place] for _, fields in row] for row in rows]
-    found = {re.match(r"([a-z]{2,}(-[a-z]+)*:.)?", word)[0][:-1] for row in words for word in row}
+    found = {_LANGUAGE.match(word)[0][:-1] for row in words for word in row}
     if len(found) == 1 and (prefix := found.pop()):
         words = [[word.removeprefix(prefix) for word in row] for row in words]
         said.append(f"takes {prefix!r} from the words")
@@ -66,7 +68,7 @@ def conllu(file: Path) -> list[Sentence]:
             if len(fields) != 10:
                 raise StudyError(f"{where}: {len(fields)} tab-separated columns, CoNLL-U has 10")
             number, form, tag = fields[0], fields[1], fields[3]
-            if re.fullmatch(r"\d+[-.]\d+", number):
+            if _RANGE.fullmatch(number):
                 continue
             if number != str(len(tags) + 1):
                 raise StudyError(
@@ -126,7 +128,7 @@ def _words(file: Path, bio: bool, said: list[str]) -> _Rows:
 def _columns(line: str) -> list[str]:
     if "\t" in line:
         return [field.strip(" ") for field in line.split("\t")]
-    return re.split(" +", line.rstrip(" "))
+    return _SPACES.split(line.rstrip(" "))
 
 
 def _places(rows: _Rows, bio: bool, said: list[str]) -> tuple[int, int]:

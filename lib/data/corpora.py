@@ -71,30 +71,31 @@ def reading(sentences: list[str], tokenizer, max_length: int) -> dict[str, float
     environment has STUDY_ALLOW_UNKNOWN=1.
     """
     sample = sentences[:: max(1, len(sentences) // _READ)]
-    unknown = _unknown(sample, tokenizer)
+    batch = tokenizer(sample, add_special_tokens=False, verbose=False)
+    unknown = _unknown(batch, tokenizer)
     if unknown > MOST_UNKNOWN and os.environ.get("STUDY_ALLOW_UNKNOWN") != "1":
         plain = [unicodedata.normalize("NFD", sentence.lower()) for sentence in sample]
         plain = ["".join(c for c in text if not unicodedata.combining(c)) for text in plain]
+        plain = tokenizer(plain, add_special_tokens=False, verbose=False)
         cased = _unknown(plain, tokenizer) < unknown / 2
         lacks = "capitals and accents (it is uncased)" if cased else "letters or words of the text"
         raise StudyError(
             f"{unknown:.1%} of the tokens are unknown: the teacher's vocabulary has not the {lacks}"
             "; take another teacher, or set STUDY_ALLOW_UNKNOWN=1 to train all the same"
         )
-    batch = tokenizer(sample, add_special_tokens=False, verbose=False)
     words = [batch.word_ids(row) for row in range(len(sample))]
     kept = max_length - tokenizer.num_special_tokens_to_add()
     seen, all_words = (sum(len({*row[:end]}) for row in words) for end in (kept, None))
     return {"unknown_tokens": unknown, "words_cut_off": 1 - seen / max(all_words, 1)}
 
 
-def _unknown(sentences: list[str], tokenizer) -> float:
-    """The share of unknown tokens and of bytes in their place.
+def _unknown(batch, tokenizer) -> float:
+    """The share of unknown tokens and of bytes in their place, in encoded sentences.
 
     Ids are counted: as text, Unigram shows an unknown token as it stood.
     """
-    batch = tokenizer(sentences, add_special_tokens=False, verbose=False)["input_ids"]
-    ids, vocabulary = Counter(token for row in batch for token in row), tokenizer.get_vocab()
+    ids = Counter(token for row in batch["input_ids"] for token in row)
+    vocabulary = tokenizer.get_vocab()
     lost = {tokenizer.unk_token_id, *(vocabulary.get(f"<0x{byte:02X}>") for byte in range(256))}
     return sum(ids[token] for token in lost) / max(ids.total(), 1)
 

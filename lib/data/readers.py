@@ -2,7 +2,8 @@
 
 They read local data and the published files of the paper's step 5. An error names file and line.
 Text is UTF-8, plain or compressed (.xz, .gz), and comes back in NFC: one letter, one character.
-Only a line feed ends a line, since tweets contain other Unicode line ends.
+Only a line feed ends a line, since tweets contain other Unicode line ends; a carriage return does
+in a file without any.
 """
 
 import csv
@@ -62,7 +63,8 @@ def text(file: Path) -> str:
         with _OPEN.get(file.suffix, open)(file, "rb") as handle:
             content = handle.read()
     except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
-        raise StudyError(f"{file}: cannot be read ({error}); correct or replace it") from error
+        reason = getattr(error, "strerror", None) or error
+        raise StudyError(f"{file}: cannot be read ({reason}); correct or replace it") from error
     wrong, result = content.find(b"\0"), ""  # UTF-16 is full of zero bytes
     try:
         result = nfc(content.decode("utf-8").removeprefix("\ufeff"))
@@ -75,7 +77,7 @@ def text(file: Path) -> str:
         )
     if not result.strip():
         raise StudyError(f"{file}: the file is empty")
-    return result
+    return result if "\n" in result else result.replace("\r", "\n")  # of an old Mac
 
 
 def _rows(file: Path) -> Iterator[tuple[str, list[str]]]:

@@ -67,7 +67,7 @@ def load(task: str, language: str, source: Source, limit: int = 0) -> Task:
 FORMS = {"text": "tc", "entities": "ner", "words": "pos"}  # of a user's labels: the task like it
 
 
-def of_files(labels: Path, form: str = "") -> Task:
+def of_files(labels: str | Path, form: str = "") -> Task:
     """Return the task of a folder with train, dev and test, or of one file, which is split.
 
     form: one of FORMS, or by the file: a table has labels of texts, and words have entities where a
@@ -75,6 +75,9 @@ def of_files(labels: Path, form: str = "") -> Task:
     test; examples with the same text stay together. Raises StudyError for files that are not there,
     malformed, or do not fit the form.
     """
+    if not labels:
+        raise StudyError("labels: none are named; give a folder or a file")
+    labels = Path(labels).expanduser()
     like = {name: facts.fact("tasks", task) for name, task in FORMS.items()}
     endings = list(dict.fromkeys(end for entry in like.values() for end in entry["extensions"]))
     named = {"all": labels}
@@ -129,11 +132,15 @@ def _labels(kind: str, splits: dict[str, list], names: dict) -> tuple[tuple, dic
 
     `names` are files or words for the splits, to be printed and for errors.
     """
-    train, only_there, counts = Counter(), set(), {}
+    only_there, counts, count_of = set(), {}, {}
     for part in PARTS:
         golds = [[gold] if kind == "sequence" else gold for _, gold in splits[part]]
-        found = Counter(label for gold in golds for label in gold)
-        train = train or found
+        count_of[part] = Counter(label for gold in golds for label in gold)
+    train = count_of["train"]
+    if len(train) < 2:
+        has = f"only the label {min(train)!r}" if train else "no example"
+        raise StudyError(f"{names['train']}: has {has}; a classifier needs two labels")
+    for part, found in count_of.items():
         unknown = sorted(found.keys() - train.keys())
         said = f"{names[part]}: has {', '.join(map(repr, unknown)) or 'no example'}, train has"
         if not found or (unknown and not found.keys() & train.keys() - {"O"}):
@@ -145,10 +152,6 @@ def _labels(kind: str, splits: dict[str, list], names: dict) -> tuple[tuple, dic
             counts[part] = sum(found[label] for label in unknown)
             print(f"{said} not: {counts[part]} of {found.total()} golds count as wrong", flush=True)
             only_there.update(unknown)
-    if len(train) < 2:
-        raise StudyError(
-            f"{names['train']}: has only the label {min(train)!r}; a classifier needs two"
-        )
     first = sorted(train, key=lambda label: (label != "O", label))
     return (*first, *sorted(only_there)), counts
 

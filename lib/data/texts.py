@@ -26,10 +26,13 @@ def read(text) -> dict[str, dict]:
                 "several languages a mapping such as {slk: a.txt, ces: b.txt}"
             )
         paths = [Path(path).expanduser() for path in paths]
-        lines = [line for path in paths for line in readers.lines(path) if line not in seen]
+        every = [line for path in paths for line in readers.lines(path)]
+        lines = [line for line in every if line not in seen]
         seen.update(lines)
         prints = [{"file": path.name, "sha256": files.sha256(path.resolve())} for path in paths]
-        result[language] = corpora.split(lines, ", ".join(map(str, paths))) | {"files": prints}
+        where = ", ".join(map(str, paths))
+        where += ", less the lines of the languages before" if len(lines) < len(every) else ""
+        result[language] = corpora.split(lines, where) | {"files": prints}
     if not result:
         raise StudyError("text: no language is named; give a mapping such as {slk: a.txt}")
     return result

@@ -37,24 +37,40 @@ def axes(name: str, config) -> str:
     )
 
 
-def take(model, layers=None, neurons=None, hidden=None, heads=None, vocabulary=None):
+def select(tensor: torch.Tensor, letters: str, kept: dict) -> torch.Tensor:
+    """The tensor with the kept entries of each axis; None keeps an axis whole."""
+    for dimension, letter in enumerate(letters):
+        axis, blocks = _STACKED.get(letter, (letter, 1))
+        entries = kept.get(axis)
+        if entries is not None:
+            entries = torch.as_tensor(entries, dtype=torch.long).flatten()
+            length = tensor.shape[dimension] // blocks
+            entries = torch.cat([entries + block * length for block in range(blocks)])
+            tensor = tensor.index_select(dimension, entries)
+    return tensor
+
+
+def take(model, layers=None, neurons=None, hidden=None, heads=None, vocabulary=None, make=select):
     """A new model with the given entries of each axis; None keeps an axis whole.
 
     The given model is not changed. Indices are old numbers, in their new order. layers: layer
     numbers; neurons: (L, F') the kept neurons of each old layer; hidden: kept H entries;
-    heads: kept D entries, as lib.model.hidden chooses them; vocabulary: kept token ids.
+    heads: (A', d') kept D entries of each head that stays, or (L, A', d') where the old layers
+    differ, as lib.model.hidden chooses them; vocabulary: kept token ids.
+    make: makes each new tensor, from what `select` gets.
     Raises StudyError for layers that do not begin with the first one where it has to stay.
     """
     count = model.config.num_hidden_layers
     layers = list(range(count) if layers is None else map(int, layers))
     check_layers(model.config, layers)
-    config = _config(model.config, layers, neurons, hidden, vocabulary)
+    heads = None if heads is None else torch.as_tensor(heads)
+    config = _config(model.config, layers, neurons, hidden, heads, vocabulary)
     positions = range(model.config.max_position_embeddings)[-config.max_position_embeddings :]
     with no_init_weights():  # random weights would be replaced at once, and take long to draw
         result = AutoModelForMaskedLM.from_config(config).float()
     result.tie_weights()
     given, path = model.state_dict(), family(config).layers
-    kept = {"V": vocabulary, "P": positions, "H": hidden, "D": heads}
+    kept = {"V": vocabulary, "P": positions, "H": hidden}
     with torch.no_grad():
         for name, tensor in result.named_parameters():
             letters, old = axes(name, config), name
@@ -62,25 +78,13 @@ def take(model, layers=None, neurons=None, hidden=None, heads=None, vocabulary=N
                 number = layers[int(layer[1])]
                 old = f"{name[: layer.start(1)]}{number}{name[layer.end(1) :]}"
                 kept["F"] = None if neurons is None else neurons[number]
-            values = select(given[old], letters, kept)
+                kept["D"] = heads if heads is None or heads.dim() == 2 else heads[number]
+            values = make(given[old], letters, kept)
             assert values.shape == tensor.shape, name  # `copy_` would stretch them
             tensor.copy_(values)
     if heads is not None:
         rotary.keep_scale(result, model.config)
     return result.eval()
-
-
-def select(tensor: torch.Tensor, letters: str, kept: dict) -> torch.Tensor:
-    """The tensor with the kept entries of each axis; None keeps an axis whole."""
-    for dimension, letter in enumerate(letters):
-        axis, blocks = _STACKED.get(letter, (letter, 1))
-        entries = kept.get(axis)
-        if entries is not None:
-            entries = torch.as_tensor(entries, dtype=torch.long)
-            length = tensor.shape[dimension] // blocks
-            entries = torch.cat([entries + block * length for block in range(blocks)])
-            tensor = tensor.index_select(dimension, entries)
-    return tensor
 
 
 def check_layers(config, layers: list[int]) -> None:
@@ -94,12 +98,14 @@ def check_layers(config, layers: list[int]) -> None:
         )
 
 
-def _config(old, layers: list[int], neurons, hidden, vocabulary):
+def _config(old, layers: list[int], neurons, hidden, heads, vocabulary):
     """The configuration of the cut model; special tokens get their new ids."""
     config, names = type(old).from_dict(old.to_dict()), family(old).names
     config.num_hidden_layers = len(layers)
     if getattr(old, "layer_types", None):  # each layer keeps its attention, local or global
         config.layer_types = [old.layer_types[layer] for layer in layers]
+    if heads is not None:
+        config.num_attention_heads = heads.shape[-2]
     if hidden is not None:
         config.hidden_size = len(hidden)
         _keep_embeddings(config, old)

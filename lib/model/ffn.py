@@ -40,16 +40,16 @@ def importance(model, batches, loss) -> torch.Tensor:
 
 
 @torch.no_grad()
-def output_change(model, batches) -> torch.Tensor:
+def output_change(model, batches, part: str = "ffn_output", width: int = 1) -> torch.Tensor:
     """neuron_importance (L, F) without a loss: the mean square of what the output of a layer's
     feed-forward network loses at a real position when the neuron is removed.
 
-    It is the mean square of the neuron's activation times the squared length of its column in the
-    output matrix. Unlike a gradient, it sees neurons that are so strong that the next LayerNorm
-    makes small changes of them invisible. Not in the paper.
+    Unlike a gradient, it sees neurons that are so strong that the next LayerNorm makes small
+    changes of them invisible. Not in the paper. `part` names another matrix of lib.model.parts, of
+    which `width` inputs go together: attention_output and the size of a head give (L, A) for heads.
     """
-    dense = [layer.ffn_output for layer in parts.layers(model)]
-    squares, count, seen = [torch.zeros(layer.in_features) for layer in dense], 0, {}
+    dense = [getattr(layer, part) for layer in parts.layers(model)]
+    total, count, seen = [0] * len(dense), 0, {}
     hooks = [
         layer.register_forward_pre_hook(lambda _, given, at=at: seen.update({at: given[0]}))
         for at, layer in enumerate(dense)
@@ -59,11 +59,18 @@ def output_change(model, batches) -> torch.Tensor:
         encoder.hidden_states(model, {name: batch[name].to(model.device) for name in batch})
         count += int(where.sum())
         for at, activations in seen.items():
-            squares[at] += activations.cpu()[where].square().sum(0)
+            total[at] = total[at] + _lost(activations.cpu()[where], dense[at].weight.cpu(), width)
     for hook in hooks:
         hook.remove()
-    lengths = [layer.weight.square().sum(0).cpu() for layer in dense]
-    return torch.stack([s / count * length for s, length in zip(squares, lengths, strict=True)])
+    return torch.stack(total) / count
+
+
+def _lost(rows: torch.Tensor, weight: torch.Tensor, width: int) -> torch.Tensor:
+    """Of inputs (N, F) of a matrix (H, F): the squares of what each `width` of them add, summed."""
+    if width == 1:
+        return rows.square().sum(0) * weight.square().sum(0)
+    parts_of = (each.split(width, dim=1) for each in (rows, weight))
+    return torch.stack([(row @ part.T).square().sum() for row, part in zip(*parts_of, strict=True)])
 
 
 def most_important(neuron_importance: torch.Tensor, intermediate_size: int) -> torch.Tensor:

@@ -3,10 +3,11 @@
 Source: paper, step 3. The start `shared_basis` is ours; its parts are in lib.model.shared_basis.
 """
 
+import numpy
 import torch
 
 from lib.errors import StudyError
-from lib.model import axes, encoder, rotary
+from lib.model import axes, device, encoder, ffn, rotary
 from lib.model.families import family
 from lib.model.shared_basis import fit_norms, rotated, shared_basis
 from lib.model.sizes import check_hidden_size
@@ -14,73 +15,92 @@ from lib.model.sizes import check_hidden_size
 _ROWS = 2**12  # of a matrix that are in float64 at once
 
 
-def kept_heads(config, hidden_size: int) -> torch.Tensor:
-    """Numbers (D',) of the kept rows of query, key and value.
+def kept_heads(config, hidden_size: int, num_attention_heads: int = 0) -> torch.Tensor:
+    """Numbers (A', d') of the kept rows of query, key and value, of the first A' heads; 0: of all.
 
-    They are the first hidden_size / A dimensions of each of the A heads, or where positions are
+    They are the first hidden_size / A' dimensions of each of these heads, or where positions are
     rotary, whole pairs of dimensions, as lib.model.rotary says.
     """
-    heads = config.num_attention_heads
-    old, new = config.hidden_size // heads, hidden_size // heads
+    heads = num_attention_heads or config.num_attention_heads
+    old, new = config.hidden_size // config.num_attention_heads, hidden_size // heads
     kept = rotary.kept_dimensions(old, new) if family(config).rotary else torch.arange(new)
-    return torch.cat([head * old + kept for head in range(heads)])
+    return torch.arange(heads)[:, None] * old + kept
 
 
-def start(
-    model, hidden_size: int, hidden_start: str, seed: int = 0, batches: list[dict] | None = None
-):
-    """A new model of the smaller hidden size, before its distillation. All heads stay.
+@torch.no_grad()
+def important_heads_first(model, batches: list[dict] | None):
+    """The same model with the heads of each layer in another order, which changes no output.
+
+    A head is as important as what the output of attention loses without it at the real positions
+    of the batches, as lib.model.ffn.output_change says. Raises StudyError without batches.
+    """
+    if not batches:
+        raise StudyError(
+            "fewer attention heads need text to choose the heads on; give masked batches of the "
+            "language's training text"
+        )
+    width = model.config.hidden_size // model.config.num_attention_heads
+    with device.at_work(model):
+        importance = ffn.output_change(model, batches, "attention_output", width)
+    order = importance.sort(dim=1, descending=True, stable=True).indices
+    return axes.take(model, heads=order[..., None] * width + torch.arange(width))
+
+
+def start(model, hidden_size: int, hidden_start: str, seed=0, batches=None, num_attention_heads=0):
+    """A new model of the smaller hidden size, before its distillation.
+
+    Of each layer the `num_attention_heads` most important heads stay, 0 keeps all. Transformers
+    takes hidden_size / A for the size of a head, so heads go with the hidden size only.
 
     truncation: the first dimensions of the residual stream and of each head.
-    truncation_across_heads (the paper's scripts): the first rows of query, key and value, which
-      run across the borders of heads; attention scores keep the divisor of the old head size.
+    truncation_across_heads (the paper's scripts): the first rows of query, key and value, across
+      the borders of heads; attention scores keep the divisor of the old head size.
     svd: each matrix becomes its rank-`hidden_size` approximation, then truncation.
     shared_basis (not in the paper): the strongest directions of the residual stream on the text of
       `batches`, and the first dimensions of each head. The LayerNorms are fitted anew on that text.
       The activation of the head is not, so truncation is the better start for a small cut.
-    fitted (not in the paper): shared_basis, and in each layer the two matrices that write into the
-      residual stream are fitted too.
+    fitted (not in the paper): the same, and the matrices that write into the stream are fitted.
     random: freshly drawn from the seed.
-    Raises StudyError for an unknown start, for a size that is not a multiple of the number of
-    heads, for shared_basis and fitted without batches, and for truncation_across_heads where
-    positions are rotary.
+    Raises StudyError for a start or a size that cannot be, and for want of batches.
     """
-    heads, old = model.config.num_attention_heads, model.config.hidden_size
-    check_hidden_size(heads, old, hidden_size, family(model.config).rotary)
-    first, heads = torch.arange(hidden_size), kept_heads(model.config, hidden_size)
+    count, old = model.config.num_attention_heads, model.config.hidden_size
+    check_hidden_size(count, old, hidden_size, family(model.config).rotary, num_attention_heads)
+    model = model if num_attention_heads in (0, count) else important_heads_first(model, batches)
+    heads = kept_heads(model.config, hidden_size, num_attention_heads)
+    first = torch.arange(hidden_size)
     match hidden_start:
         case "truncation":
             return axes.take(model, hidden=first, heads=heads)
         case "svd":
-            return axes.take(_low_rank(model, hidden_size), hidden=first, heads=heads)
+            return axes.take(model, hidden=first, heads=heads, make=_low_rank(hidden_size))
         case "truncation_across_heads":
-            return _across_heads(model, first)
+            return _across_heads(model, first, first.view_as(heads))
         case "random":
             return encoder.new(axes.take(model, hidden=first, heads=heads).config, seed)
         case "shared_basis" | "fitted":
             return _on_shared_basis(model, hidden_size, heads, batches, hidden_start == "fitted")
-    raise StudyError(
-        f"no hidden start {hidden_start!r}; there are truncation, truncation_across_heads, svd, "
-        "shared_basis, fitted, random"
-    )
+    known = "truncation, truncation_across_heads, svd, shared_basis, fitted, random"
+    raise StudyError(f"no hidden start {hidden_start!r}; there are {known}")
 
 
-def low_rank(matrix: torch.Tensor, rank: int) -> torch.Tensor:
-    """The best approximation of a matrix of the given rank (Eckart-Young), same shape.
+def low_rank(matrix, rank: int, letters: str = "..", kept: dict | None = None):
+    """The best approximation of a matrix of the given rank (Eckart-Young), or those of its entries
+    that lib.model.axes.select takes.
 
     The eigenvectors of the narrow side's Gram matrix, in float64, are the right singular vectors.
     So a vocabulary of 250,002 rows needs no full SVD, and a part of them at a time is in float64.
+    What is cut away is never computed.
     """
+    kept = kept or {}
     if rank >= min(matrix.shape):
-        return matrix.clone()
-    result = matrix.clone()
-    tall = result if matrix.shape[0] >= matrix.shape[1] else result.T
-    parts = tall.split(_ROWS)
-    squares = sum(part.double().T @ part.double() for part in parts)
-    basis = torch.linalg.eigh(squares).eigenvectors[:, -rank:]
-    for part in parts:
-        part.copy_(part.double() @ basis @ basis.T)
-    return result
+        return axes.select(matrix, letters, kept)
+    if matrix.shape[0] < matrix.shape[1]:
+        return low_rank(matrix.T, rank, letters[::-1], kept).T
+    parts = (part.double().numpy() for part in matrix.detach().split(_ROWS))
+    squares = sum(part.T @ part for part in parts)  # numpy computes one half of a Gram matrix
+    basis = torch.from_numpy(numpy.linalg.eigh(squares)[1][:, -rank:])
+    columns = axes.select(basis, letters[1], kept)
+    return axes.select(matrix, letters[0], kept) @ (basis @ columns.T).to(matrix.dtype)
 
 
 def _on_shared_basis(model, hidden_size: int, heads: torch.Tensor, batches, matrices: bool):
@@ -95,17 +115,18 @@ def _on_shared_basis(model, hidden_size: int, heads: torch.Tensor, batches, matr
     return result
 
 
-@torch.no_grad()
-def _low_rank(model, rank: int):
-    """A copy in which every matrix with a hidden axis is its best approximation of the rank."""
-    copy = axes.take(model)
-    for name, tensor in copy.named_parameters():
-        if tensor.dim() == 2 and "H" in axes.axes(name, model.config):
-            tensor.copy_(low_rank(tensor, rank))
-    return copy
+def _low_rank(rank: int):
+    """What `axes.take` makes of each matrix with a hidden axis: its approximation of the rank."""
+
+    def make(tensor, letters, kept):
+        if len(letters) == 2 and "H" in letters:
+            return low_rank(tensor, rank, letters, kept)
+        return axes.select(tensor, letters, kept)
+
+    return make
 
 
-def _across_heads(model, first: torch.Tensor):
+def _across_heads(model, first: torch.Tensor, heads: torch.Tensor):
     """The model of the first rows of query, key and value, whose attention scores are divided by
     the root of the old head size again."""
     if family(model.config).rotary:
@@ -113,6 +134,7 @@ def _across_heads(model, first: torch.Tensor):
             f"truncation_across_heads breaks the pairs of dimensions that rotary positions turn in "
             f"a model of type {model.config.model_type!r}; take truncation"
         )
-    cut = axes.take(model, hidden=first, heads=first)
-    rotary.scale_queries(cut, (len(first) / model.config.hidden_size) ** 0.5)
+    cut = axes.take(model, hidden=first, heads=heads)
+    width = model.config.hidden_size // model.config.num_attention_heads
+    rotary.scale_queries(cut, (heads.shape[1] / width) ** 0.5)
     return cut

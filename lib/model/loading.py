@@ -9,6 +9,7 @@ import json
 import re
 from pathlib import Path
 
+from safetensors import safe_open
 from tokenizers import Tokenizer
 from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerFast
 from transformers.models.auto.tokenization_auto import get_tokenizer_config
@@ -58,8 +59,8 @@ def place(source: str | Path, revision: str | None = None) -> dict:
         if not isinstance(inside, str) or not re.fullmatch(r"[\w-]*", inside):
             raise StudyError(f"{source}: modules.json names the folder {inside!r}; correct it")
         where |= {"subfolder": inside}
-    config = _attempt(source, lambda: PreTrainedConfig.get_config_dict(source, **where)[0])
-    of_tokenizer = _attempt(source, lambda: get_tokenizer_config(source, **where))
+    config = _attempt(source, lambda: {**PreTrainedConfig.get_config_dict(source, **where)[0]})
+    of_tokenizer = _attempt(source, lambda: {**get_tokenizer_config(source, **where)})
     for name, content in {"config.json": config, "tokenizer_config.json": of_tokenizer}.items():
         if "auto_map" in content:
             raise StudyError(
@@ -76,7 +77,10 @@ def place(source: str | Path, revision: str | None = None) -> dict:
 
 
 def check_weights(source: str | Path, where: dict) -> None:
-    """StudyError if the model is an adapter or has weights in anything but safetensors."""
+    """StudyError if the model is an adapter or has weights in anything but safetensors.
+
+    Of a folder, all files of the weights must be there, with whole headers.
+    """
     folder = Path(source) / where.get("subfolder", "")
     if (folder / "adapter_config.json").is_file():
         raise StudyError(
@@ -91,12 +95,23 @@ def check_weights(source: str | Path, where: dict) -> None:
             "opened; save the model as safetensors"
         )
     index = _json(source, "model.safetensors.index.json", where) or {"weight_map": {}}
-    for part in _attempt(source, lambda: set(index["weight_map"].values())):
-        if not re.fullmatch(r"[\w.-]+\.safetensors", str(part)):
+    parts = _attempt(source, lambda: set(index["weight_map"].values()))
+    for part in sorted(map(str, parts)):
+        absent = folder.is_dir() and not (folder / part).is_file()
+        if absent or not re.fullmatch(r"[\w.-]+\.safetensors", part):
             raise StudyError(
                 f"{source}: model.safetensors.index.json names {part!r}, which is no safetensors "
                 "file beside it; fetch or make the model again"
             )
+    if folder.is_dir():
+        whole = folder / "model.safetensors"
+        if not parts and not whole.is_file():
+            has = ", ".join(sorted(file.name for file in folder.iterdir())) or "nothing"
+            raise StudyError(
+                f"{source}: has no model.safetensors; it holds {has}: fetch or make the model again"
+            )
+        for file in [folder / part for part in parts] or [whole]:
+            _attempt(file, lambda file=file: safe_open(file, "pt").keys())
 
 
 def described(source: str | Path, where: dict, tokenizer_source=None, tokenizer_revision=None):

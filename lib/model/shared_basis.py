@@ -7,7 +7,7 @@ it, so their scales and shifts are fitted anew. These starts are ours, not the p
 import torch
 from torch import nn
 
-from lib.model import axes, encoder, mlm_head, parts, refit, rotary
+from lib.model import axes, encoder, mlm_head, parts, refit
 
 
 @torch.no_grad()
@@ -36,20 +36,18 @@ def shared_basis(model, batches: list[dict]) -> torch.Tensor:
 def rotated(model, basis: torch.Tensor, heads: torch.Tensor):
     """A new model whose residual stream is that of `model` in the directions `basis` (H, H').
 
-    `heads` (D',) are the kept rows of query, key and value.
+    `heads` (A', d') are the kept rows of query, key and value.
     """
-    result = axes.take(model, hidden=torch.arange(basis.shape[1]), heads=heads)
-    old = dict(model.named_parameters())
-    for name, tensor in result.named_parameters():
-        letters = axes.axes(name, model.config)
-        value = axes.select(old[name], letters, {"D": heads})
+
+    def turned(tensor, letters, kept):
+        value = axes.select(tensor, letters, kept | {"H": None})
         if letters[0] == "H":
             value = basis.T @ value
         if letters[1:] == "H":
             value = value @ basis
-        tensor.copy_(value)
-    rotary.keep_scale(result, model.config)
-    return result
+        return value
+
+    return axes.take(model, hidden=torch.arange(basis.shape[1]), heads=heads, make=turned)
 
 
 @torch.no_grad()

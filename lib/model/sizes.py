@@ -62,11 +62,19 @@ def max_tokens(config) -> int:
     return config.max_position_embeddings - offset
 
 
-def check_hidden_size(heads: int, largest: int, wanted: int, rotary: bool = False) -> None:
+def check_hidden_size(
+    heads: int, largest: int, wanted: int, rotary: bool = False, kept: int = 0
+) -> None:
     """StudyError unless `wanted` is a multiple of the number of heads and at most `largest`.
 
     With rotary positions a head has pairs of dimensions, so it is a multiple of twice the number.
+    With `kept` only so many of the heads stay; no head becomes wider than it was.
     """
+    if kept > heads:
+        raise StudyError(
+            f"{kept} attention heads were asked for; the model has {heads}: take 1 to {heads}"
+        )
+    heads, largest = kept or heads, largest // heads * (kept or heads)
     step = 2 * heads if rotary else heads
     if wanted % step or not step <= wanted <= largest:
         below = max(step, min(wanted, largest) // step * step)

@@ -1,4 +1,4 @@
-"""Whether a trimmed model with its trimmed tokenizer does what the whole pair does."""
+"""Whether a trimmed or a saved model and tokenizer do what the given pair does."""
 
 from collections import Counter
 
@@ -7,43 +7,53 @@ import torch
 
 from lib.data.batches import padded
 from lib.errors import StudyError
-from lib.model import mlm_head
 from lib.model.families import has_head
 from lib.model.sizes import max_tokens
 
 
+@torch.no_grad()
 def check(whole: tuple, trimmed: tuple, kept_ids, sentences: list[str]) -> int:
     """The number of texts for which a trimmed (model, tokenizer) did the same as the whole one.
 
-    The texts are the sentences without the words of which a token was removed. Compared are the
-    special tokens, the tokens of each text, alone and as a pair, and for a padded batch the logits
-    of the kept tokens at all real places (without an MLM head the hidden states).
+    The texts are the sentences without the words of which a token was removed. Compared are their
+    ids and, for a padded batch, the logits of the kept tokens, or without an MLM head the states.
     Raises StudyError for the first difference, and if no text is left.
     """
     (model, tokenizer), (small, small_tokenizer) = whole, trimmed
     kept = numpy.asarray(kept_ids)
-    for name in tokenizer.special_tokens_map:
-        if kept[getattr(small_tokenizer, f"{name}_id")] != getattr(tokenizer, f"{name}_id"):
-            raise StudyError(f"the trimmed tokenizer has another {name}; trim it again")
     texts = _covered(tokenizer, set(kept.tolist()), sentences)
     if not texts:
         raise StudyError(
             "no word of the sentences keeps all its tokens, so the trimmed model cannot be "
             "checked; keep more tokens, or give sentences of the language they were chosen for"
         )
-    for given in [*texts, *((text, text) for text in texts)]:
-        before, after = (_encode(each, [given])[0] for each in (tokenizer, small_tokenizer))
-        if kept[after.ids].tolist() != before.ids:
-            raise StudyError(f"the trimmed tokenizer cuts a text in another way: {given!r}")
+    check_ids(tokenizer, small_tokenizer, "trimmed", texts, kept)
     rows = [each.ids for each in _encode(small_tokenizer, sorted(texts, key=len)[:2])]
     ids, mask = padded([row[: max_tokens(model.config)] for row in rows], small.config.pad_token_id)
     old, new = (
-        mlm_head.outputs(each, {"input_ids": numbers, "attention_mask": mask})[mask.bool()]
+        (each if has_head(model.config) else each.base_model)(numbers, mask)[0][mask.bool()]
         for each, numbers in ((model, torch.from_numpy(kept)[ids]), (small, ids))
     )
     if not torch.allclose(old[:, kept] if has_head(model.config) else old, new, atol=1e-4):
         raise StudyError("the trimmed model gives other outputs than the whole one; cut it again")
     return len(texts)
+
+
+def check_ids(tokenizer, other, now: str, texts: list[str], kept_ids=range(2**31)) -> None:
+    """StudyError unless another tokenizer has the same special tokens and cuts each text alike,
+    alone and as a pair. `now` says what was done to it; `kept_ids` are the old ids of its tokens.
+    """
+    for given in [*texts, *zip(texts, texts, strict=True)]:
+        before, after = (
+            [getattr(each, f"{name}_id") for name in tokenizer.special_tokens_map]
+            + _encode(each, [given])[0].ids
+            for each in (tokenizer, other)
+        )
+        if [kept_ids[number] for number in after] != before:
+            raise StudyError(
+                f"the tokenizer ({type(tokenizer).__name__}) gives other ids when it is {now} "
+                f"({type(other).__name__}), as for {given!r:.80}; choose another teacher"
+            )
 
 
 def alike(tokenizer, trimmed, kept_ids, sentences: list[str]) -> float:

@@ -7,6 +7,8 @@ weights; published text and labels are fetched when they are first read.
 import json
 from typing import NamedTuple
 
+import numpy
+
 from lib import facts
 from lib.data import corpora, local, tasks
 from lib.errors import StudyError
@@ -14,6 +16,7 @@ from lib.study import limits, state
 from lib.study.run import Run
 
 _SHOWN = 3  # errors of a study that a message names
+_ANSWER = 5  # seconds that the hub has to answer
 
 
 class Row(NamedTuple):
@@ -41,8 +44,9 @@ def before(runs: list[Run]) -> None:
 def table(runs: list[Run]) -> list[Row]:
     """What these runs need, each thing once: teachers, then settings, text and labels."""
     most: dict[str, dict] = {}
+    tokenizers: dict = {}  # of the teachers whose files are there
     first = {run.teacher: run.lineage()[0] for run in runs if run.teacher}
-    rows = [_row(f"teacher {name}", _teacher, run, most) for name, run in first.items()]
+    rows = [_row(f"teacher {name}", _teacher, run, most, tokenizers) for name, run in first.items()]
     for run in runs:
         if run.teacher:
             what = f"settings for {run.teacher}"
@@ -51,6 +55,13 @@ def table(runs: list[Run]) -> list[Row]:
         (language, run.study.source) for run in runs for language in run.languages
     ):
         rows.append(_row(f"text {language}", _text, language, source))
+    there = {row.what for row in rows if row.found and not row.found.startswith("hub: ")}
+    on_text = [run for run in runs if run.teacher in tokenizers and run.language and not run.task]
+    for teacher, language in dict.fromkeys((run.teacher, run.language) for run in on_text):
+        if f"text {language}" in there:
+            own = [run for run in on_text if (run.teacher, run.language) == (teacher, language)]
+            what = f"text {language} for {teacher}"
+            rows.append(_row(what, _reading, own, tokenizers[teacher]))
     for task, language, source in dict.fromkeys(
         (run.task, run.language, run.study.source) for run in runs if run.task
     ):
@@ -66,8 +77,10 @@ def _row(what: str, look, *given) -> Row:
         return Row(what, "", str(error))
 
 
-def _teacher(first: Run, most: dict) -> str:
-    """Where a teacher comes from; `most` gets its limits, as far as they are known."""
+def _teacher(first: Run, most: dict, tokenizers: dict) -> str:
+    """Where a teacher comes from; `most` gets its limits and `tokenizers` its tokenizer, as far as
+    they are known.
+    """
     entry = facts.fact("models", first.teacher)
     if state.usable(first):
         names = ("config.json", "tokenizer_config.json")
@@ -80,6 +93,7 @@ def _teacher(first: Run, most: dict) -> str:
         most[first.teacher] = limits.of_entry(first.teacher)
         return "new: it will be made and trained"
     if entry["make"] == "hub":
+        _reach_hub()
         source, revision = entry["repository"], entry["revision"]
     else:
         source, revision = facts.teacher_folder(entry, first.study.models_root), None
@@ -87,9 +101,26 @@ def _teacher(first: Run, most: dict) -> str:
 
     config, tokenizer = loading.described(source, loading.place(source, revision))
     own = config.to_dict() | {"vocab_size": len(tokenizer)}
-    special = len(set(tokenizer.all_special_ids))
+    special, tokenizers[first.teacher] = len(set(tokenizer.all_special_ids)), tokenizer
     most[first.teacher] = limits.of_configuration(own, tokenizer.model_max_length, special)
     return f"{entry['make']}: {source}"
+
+
+def _reach_hub() -> None:
+    """StudyError unless the hub answers, or HF_HUB_OFFLINE forbids to ask.
+
+    Its library would try again for a minute, and again for the next teacher.
+    """
+    import huggingface_hub.constants as constants
+    from huggingface_hub import get_session
+
+    try:
+        constants.HF_HUB_OFFLINE or get_session().head(constants.ENDPOINT, timeout=_ANSWER)
+    except Exception as error:  # of the library that the hub's library uses
+        raise StudyError(
+            f"{constants.ENDPOINT} does not answer ({error}); check the network, or set "
+            "HF_HUB_OFFLINE=1 to read what was fetched before"
+        ) from error
 
 
 def _settings(run: Run, most: dict) -> str:
@@ -117,6 +148,23 @@ def _text(language: str, source: facts.Source) -> str:
     counts = [f"{len(corpora.load(language, source, part)):,}" for part in local.PARTS]
     place = next(iter(local.corpus(language, source.folder).values()))
     return f"{source.kind}: {place}: {' + '.join(counts)} sentences"
+
+
+def _reading(runs: list[Run], tokenizer) -> str:
+    """How much of the text of these runs their teacher does not know, and whether the letters have
+    room in the smallest vocabulary that is asked for.
+    """
+    from lib.model import vocabulary
+
+    study = runs[0].study
+    text = corpora.load(runs[0].language, study.source, "train", study.corpus["train"])
+    unknown = corpora.reading(text, tokenizer, tokenizer.model_max_length)["unknown_tokens"]
+    sizes = [run.settings["kept_tokens"] for run in runs if run.step == "vocabulary"]
+    if sizes:
+        letters = vocabulary.single_characters(tokenizer, text)
+        none = numpy.zeros(1 + max(tokenizer.get_vocab().values()))
+        vocabulary.choose(none, tokenizer, min(sizes), letters)
+    return f"{unknown:.2%} of its tokens are unknown"
 
 
 def _labels(task: str, language: str, source: facts.Source) -> str:

@@ -54,7 +54,7 @@ def check(run: Run, most: dict) -> None:
     _check_form(step, asked, most)
     if step == "hidden" and {"num_attention_heads", "hidden_size"} <= set(most):
         sizes = most["num_attention_heads"], most["hidden_size"], asked["hidden_size"]
-        check_hidden_size(*sizes, most["family"].rotary)
+        check_hidden_size(*sizes, most["family"].rotary, asked["num_attention_heads"])
     if step == "finetune" and asked["method"] == "adapter":
         cuts = [each.settings["hidden_size"] for each in run.lineage() if each.step == "hidden"]
         width, factor = [most.get("hidden_size"), *cuts][-1], asked["reduction_factor"]

@@ -79,12 +79,13 @@ class Ffn(Checked):
 
 
 class Hidden(Distillation):
-    """Step 3."""
+    """Step 3; `num_attention_heads` of each layer stay, 0 keeps all."""
 
     hidden_size: Positive
     hidden_start: Literal[
         "truncation", "truncation_across_heads", "svd", "shared_basis", "fitted", "random"
     ]
+    num_attention_heads: Annotated[Count, LATER] = 0
 
 
 class Vocabulary(Checked):

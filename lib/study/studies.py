@@ -20,10 +20,12 @@ from lib.checks import (
     checked,
     entry_of,
     one_of,
+    shown,
 )
 from lib.errors import StudyError
 from lib.facts import Source, fact
 from lib.study import steps
+from lib.study.recipes import by_recipe
 
 
 def _ordered(order: list[str]) -> list[str]:
@@ -31,6 +33,20 @@ def _ordered(order: list[str]) -> list[str]:
         names = ", ".join(order) or "nothing"
         raise ValueError(f"starts with pretrain and names each step once, got {names}")
     return order
+
+
+def _once(kind, least: int = 0):
+    """The type of a list of values of this kind, no two alike and no fewer than `least`."""
+
+    def check(values: list) -> list:
+        twice = next((value for value in values if values.count(value) > 1), None)
+        if twice is not None:
+            raise ValueError(f"{shown(twice)} stands twice; keep one")
+        if len(values) < least:
+            raise ValueError("there is none; name one or more")
+        return values
+
+    return Annotated[list[kind], AfterValidator(check)]
 
 
 def _key_of(name: str):
@@ -51,12 +67,12 @@ class _Corpus(Checked):
 
 class _Seeds(Checked):
     chain: Seed
-    tasks: list[Seed]
+    tasks: _once(Seed, 1)
 
 
 class _Pair(Checked):
     teacher: _key_of("models")
-    languages: list[_key_of("languages")]
+    languages: _once(_key_of("languages"), 1)
     set: dict = {}  # noqa: RUF012 (pydantic copies it)
 
 
@@ -67,27 +83,27 @@ class Variant(Checked):
 
     set: dict
     order: Order | None = None
-    score: list[str] | None = None
-    tasks: list[_Task] | None = None
-    seeds: list[Seed] | None = None
-    languages: list[str] | None = None
-    measure: list[_Measure] | None = None
+    score: _once(str) | None = None
+    tasks: _once(_Task) | None = None
+    seeds: _once(Seed, 1) | None = None
+    languages: _once(str) | None = None
+    measure: _once(_Measure) | None = None
 
 
 class _File(Checked):
     title: Text
     source: Literal[facts.SOURCES]
     corpus: _Corpus
-    pairs: list[_Pair]
+    pairs: _once(_Pair, 1)
     steps: dict
     finetune: dict
-    score: list[str]
-    tasks: list[_Task]
+    score: _once(str)
+    tasks: _once(_Task)
     seeds: _Seeds
     order: Order | None = None
     variants: list[Variant] | None = None
     measure: dict | None = None
-    baselines: list[one_of(lambda: steps.choices("baseline", "kind"))] | None = None
+    baselines: _once(one_of(lambda: steps.choices("baseline", "kind"))) | None = None
     data_root: Text | None = None
     models_root: Text | None = None
 
@@ -135,8 +151,9 @@ def _load(name: str, file: Path, _state: tuple) -> Study:
     where = f"params/studies/{name}.yaml"
     raw = checked(_File, facts.read_yaml(file), where)
     order = tuple(raw.order or steps.names("teacher", "cut"))
+    by_steps = by_recipe(raw.steps, {*raw.steps, *order}, f"{where}: steps")
     sections = {
-        "steps": (raw.steps, steps.names("teacher", "cut"), order),
+        "steps": (by_steps, steps.names("teacher", "cut"), order),
         "measure": (raw.measure or {}, steps.names("measure"), steps.names("measure")),
     }
     settings = {"finetune": steps.merged("finetune", {}, raw.finetune, f"{where}: finetune")}
@@ -174,9 +191,12 @@ def reference(chain: Iterable[str]) -> str | None:
 
 
 def override(study: Study, settings: dict, given: dict, where: str) -> dict:
-    """`settings` of all steps with those of `given` in their place, all checked."""
+    """`settings` of all steps with those of `given` in their place, all checked.
+
+    The key `recipe` of `given` stands for the settings of that entry of params/recipes.yaml.
+    """
     result = dict(settings)
-    for step, changes in given.items():
+    for step, changes in by_recipe(given, study.chain_steps, where).items():
         check_choice(step, (*study.chain_steps, "finetune", *steps.names("measure")), where)
         result[step] = steps.merged(step, settings.get(step, {}), changes, f"{where}: {step}")
     return result
@@ -198,21 +218,22 @@ def _root(given: str | None, variable: str) -> Path | None:
 
 def _check(study: Study, where: str) -> None:
     """StudyError where parts of the file do not fit each other."""
-    if not study.pairs:
-        raise StudyError(
-            f"{where}: pairs: there are none; write `- {{teacher: ..., languages: [...]}}` lines"
-        )
-    for pair in study.pairs:
-        if not pair.languages:
+    couples = [(pair.teacher, language) for pair in study.pairs for language in pair.languages]
+    for teacher, language in couples:
+        if couples.count((teacher, language)) > 1:
             raise StudyError(
-                f"{where}: pairs: {pair.teacher} has no languages; name one or take the pair out"
+                f"{where}: pairs: {teacher} stands twice with {language!r}; keep one, and write "
+                "other settings as a variant"
             )
+    for pair in study.pairs:
         override(study, study.settings, pair.set, f"{where}: pairs: set")
-    languages = [name for pair in study.pairs for name in pair.languages]
-    for part, place in [(study, where), *((one, f"{where}: variants") for one in study.variants)]:
-        for step in part.score or ():
-            check_choice(step, study.chain_steps, f"{place}: score")
-    for variant in study.variants:
+    orders = [variant.order or study.order for variant in study.variants]
+    for step in study.score:
+        check_choice(step, dict.fromkeys(sum(map(list, orders), [*study.order])), f"{where}: score")
+    for variant, order in zip(study.variants, orders, strict=True):
+        place = f"{where}: variants"
+        for step in variant.score or ():
+            check_choice(step, order, f"{place}: score")
         for language in variant.languages or ():
-            check_choice(language, languages, f"{where}: variants: languages")
-        override(study, study.settings, variant.set, f"{where}: variants: set")
+            check_choice(language, [name for _, name in couples], f"{place}: languages")
+        override(study, study.settings, variant.set, f"{place}: set")

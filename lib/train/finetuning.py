@@ -1,8 +1,8 @@
 """Fine-tuning of a task model, with adapters or as a whole (step 5).
 
 The epoch with the best dev score is kept and scored on the test split. The seed decides the
-weights of the head and of the adapters, the order of the data, and dropout. Nothing is written: a
-fine-tuning that is killed starts again, because it is short.
+weights of the head and of the adapters, the order of the data, and dropout. With a folder for
+checkpoints, a fine-tuning that is killed goes on after its last epoch.
 
 Differences from the authors' scripts: batches are padded to their longest example, not to 256. The
 best epoch has the best score, not the lowest loss, for topic and sentiment too, where the scripts
@@ -14,24 +14,27 @@ import math
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import torch
 from torch import nn
 
+from lib import files
 from lib.data import encoding, tasks
 from lib.data.batches import padded
 from lib.errors import StudyError
 from lib.measure.metrics import score
-from lib.model import device
-from lib.train import adapters
+from lib.model import device, loading
+from lib.train import adapters, checkpoints
 from lib.train.trainer import StudyTrainer
 
 EVALUATION_BATCH = 64
 NOTICE_SECONDS = 30  # at least this long between two lines of progress
+_KNOWN = ("history", "seconds", "best_epoch", "best_scores")  # of the epochs so far
 
 
 def finetune_task(
-    model: nn.Module, task: tasks.Task, tokenizer, settings: Mapping, seed: int
+    model, task: tasks.Task, tokenizer, settings: Mapping, seed: int, folder: Path | None = None
 ) -> dict:
     """Return the test scores of the best epoch (0 to 1); the model holds that epoch's weights.
 
@@ -46,12 +49,15 @@ def finetune_task(
         max_steps (0: no limit), patience (epochs without a better dev score before it stops; 0:
         never), max_length (tokens), first_subword, precision; optional base_width, the hidden size
         that the learning rate is meant for, and head_rate, the factor of the head's rate.
+    folder: of checkpoints, which the caller removes; called again with the same arguments after a
+        kill, it goes on after the last epoch there. Without it nothing is written.
     Raises StudyError for a loss that is not finite, and as `tasks.encode`.
     """
     draw_task_weights(model, seed)
-    with tempfile.TemporaryDirectory() as folder:
-        trainer = TaskTrainer(model, task, tokenizer, settings, seed, folder)
-        trainer.train()
+    with tempfile.TemporaryDirectory() as unused:
+        place, saves = Path(folder or unused), "epoch" if folder else "no"
+        trainer = TaskTrainer(model, task, tokenizer, settings, seed, place, saves)
+        trainer.go_on()
     with torch.no_grad():
         for weight, best in zip(trainer.trained, trainer.best_weights, strict=True):
             weight.copy_(best)
@@ -116,9 +122,12 @@ def collate(items: list[dict], pad_token_id: int) -> dict[str, torch.Tensor]:
 
 
 class TaskTrainer(StudyTrainer):
-    """Trains a task, scores dev after each epoch, and remembers the weights of the best one."""
+    """Trains a task, scores dev after each epoch, and remembers the weights of the best one.
 
-    def __init__(self, model, task, tokenizer, settings, seed, folder):
+    `saves` is "epoch" to write a checkpoint after each, or "no".
+    """
+
+    def __init__(self, model, task, tokenizer, settings, seed, folder, saves):
         self.task, self.tokenizer, self.settings = task, tokenizer, settings
         how = tokenizer, settings["max_length"], settings["first_subword"]
         self.encoded = {split: encoding.encode(task, split, *how) for split in tasks.PARTS}
@@ -137,12 +146,39 @@ class TaskTrainer(StudyTrainer):
             "warmup_steps": int(settings["warmup"] * steps),
             "eval_strategy": "epoch",
             "logging_strategy": "no",
-            "save_strategy": "no",
+            "save_strategy": saves,
+            "save_total_limit": 2,  # the last one stays until the next is complete
         }
         pad = functools.partial(collate, pad_token_id=model.config.pad_token_id)
         parts = {"train_dataset": train, "eval_dataset": self.encoded["dev"], "data_collator": pad}
         super().__init__(model, settings, seed, folder, arguments, **parts)
         self.began = self.epoch_began = self.noticed = time.monotonic()
+        self.folder, self.before = folder, 0  # steps of an earlier process
+
+    def go_on(self) -> None:
+        """Train, after the newest complete checkpoint in the folder if there is one."""
+        architectures = self.model.config.architectures  # a checkpoint names the class
+        checkpoints.drop_incomplete(self.folder)
+        self.before = max(checkpoints.complete(self.folder), default=0)
+        place = str(checkpoints.path(self.folder, self.before)) if self.before else None
+        if place:
+            self.best_weights, known = checkpoints.noted(self.folder, self.before)
+            vars(self).update(known)
+            print(f"resumed after epoch {len(self.history)}")
+        if self.before < self.args.max_steps and not self._waited():
+            with files.room(self.folder), loading.quiet():
+                self.train(place)
+        self.model.config.architectures = architectures
+
+    def _save_checkpoint(self, model, trial):
+        """Write the Trainer's checkpoint, and what is known of the epochs so far."""
+        super()._save_checkpoint(model, trial)
+        known = {name: getattr(self, name) for name in _KNOWN}
+        checkpoints.note(self.folder, self.state.global_step, self.best_weights, known)
+
+    def _waited(self) -> bool:
+        """Whether the last epochs, as many as `patience`, were no better than one before them."""
+        return 0 < self.settings["patience"] <= len(self.history) - self.best_epoch
 
     def create_optimizer(self, model=None):
         """The Trainer's optimizer, in which the task head has its own learning rate."""
@@ -171,13 +207,13 @@ class TaskTrainer(StudyTrainer):
                 f"the loss of epoch {epoch} is not finite; lower the learning rate "
                 f"({self.args.learning_rate:g})"
             )
-        metric, patience = self.task.metric, self.settings["patience"]
+        metric = self.task.metric
         scores = score(metric, *self.answers("dev"))
         self.history.append({"epoch": epoch, "train_loss": loss, "dev_score": scores[metric]})
         if self.best_scores is None or scores[metric] > self.best_scores[metric]:
             self.best_epoch, self.best_scores = epoch, scores
             self.best_weights = [weight.detach().clone() for weight in self.trained]
-        self.control.should_training_stop |= 0 < patience <= epoch - self.best_epoch
+        self.control.should_training_stop |= self._waited()
         self._notice()
         return {}
 
@@ -194,7 +230,8 @@ class TaskTrainer(StudyTrainer):
         self.losses, self.epoch_began = [], now
         if now - self.noticed >= NOTICE_SECONDS:
             self.noticed = now
-            left = (now - self.began) * (self.state.max_steps / self.state.global_step - 1) / 60
+            done, steps = self.state.global_step - self.before, self.state.max_steps
+            left = (now - self.began) / done * (steps - self.state.global_step) / 60
             print(
                 f"epoch {last['epoch']}: loss {last['train_loss']:.3f}, "
                 f"dev {metric} {last['dev_score']:.3f} (best {self.best_scores[metric]:.3f} "

@@ -1,5 +1,5 @@
-"""The recipe of the notebook `compress`: the sizes of a student, the settings of its distillations,
-and the steps that fit into a time.
+"""The rules of the notebook `compress`: the sizes of a student, the settings of its cuts, and the
+steps that fit into a time.
 """
 
 import random
@@ -14,7 +14,7 @@ from lib.measure import mlm
 from lib.model import axes, device, families, sizes
 from lib.train import distillation
 
-STUDY = "e5"  # its settings are the recipe's
+STUDY = "e5"  # its settings count, where a recipe says nothing
 DEV = (
     100  # sentences that judge a distillation; with more, a short one would judge most of its time
 )
@@ -48,16 +48,18 @@ def student_sizes(config, wanted: dict[str, int]) -> dict[str, int]:
 
 
 def study() -> dict:
-    """The study whose settings are the recipe's."""
+    """The study whose settings count, as its file has them."""
     return facts.read_yaml(files.PARAMS / "studies" / f"{STUDY}.yaml")
 
 
-def settings(step: str, teacher) -> dict:
-    """The settings of a distillation in the study, with the target that this teacher allows."""
-    own = study()["steps"][step]
+def settings(step: str, teacher, recipe: str) -> dict:
+    """The settings of a cut in the study, with those of an entry of params/recipes.yaml in their
+    place, and with the target of distillation that this teacher allows.
+    """
+    own = study()["steps"][step] | facts.fact("recipes", recipe)[step]
     target = "logits" if families.has_head(teacher.config) else "hidden"
     defaults = {"accumulation": 1, "precision": "auto", "mlm_weight": 0.5}
-    defaults |= {"distillation_loss": "mse", "all_positions": False}
+    defaults |= {"distillation_loss": "mse", "all_positions": False, "refit": False}
     longest = min(own["max_length"], sizes.max_tokens(teacher.config))
     return defaults | own | {"distillation_target": target, "max_length": longest}
 

@@ -290,7 +290,8 @@ def test_one_file_of_labels_is_split_without_leaks(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "form", "said"),
     [
-        ("a.tsv", "text\tlabel\nx\ty\n", "", "has 'no example'|has no example"),
+        ("a.tsv", "text\tlabel\nx\ty\n", "", "has only the label 'y'; a classifier needs two la"),
+        ("a.tsv", "text\tlabel\nx\ty\nz\tw\n", "", "has no example, train has 'w', 'y'; a split"),
         ("a.tsv", rows("good", "bad"), "words", "words is read from .conllu or .conll or .txt"),
         ("a.tsv", rows("good", "bad"), "tags", "'tags' is none of text, entities, words"),
         ("a.txt", "Ana B-PER\nlives nowhere\n", "", "'nowhere' is not an entity tag"),

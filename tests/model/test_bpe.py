@@ -2,6 +2,7 @@
 text as the whole ones do.
 """
 
+import copy
 import json
 from collections import Counter
 from functools import cache
@@ -459,8 +460,18 @@ def test_a_trimmed_pair_is_checked_by_what_it_does(kind, tmp_path):
     ordinary = ~numpy.isin(kept, whole[1].all_special_ids)
     mixed = kept.copy()
     mixed[ordinary] = mixed[ordinary][::-1]
-    with pytest.raises(StudyError, match="cuts a text in another way"):
+    with pytest.raises(StudyError, match="gives other ids when it is trimmed"):
         trimmed.check(whole, small, mixed, TEXT[:60])
+
+
+def test_another_special_token_is_another_tokenizer():
+    """No text holds the mask, so its id alone shows the change."""
+    (_, own), _, _ = pair_of("bert")
+    other = copy.deepcopy(own)
+    trimmed.check_ids(own, other, "copied", TEXT[:5])
+    other.mask_token = other.sep_token
+    with pytest.raises(StudyError, match=r"gives other ids when it is changed \(BertTokenizer\)"):
+        trimmed.check_ids(own, other, "changed", TEXT[:5])
 
 
 @pytest.mark.parametrize("kind", ["bert", "byte"])

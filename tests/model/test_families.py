@@ -2,6 +2,7 @@
 
 import math
 
+import numpy
 import pytest
 import torch
 import toys
@@ -33,6 +34,7 @@ from lib.model import (
     shared_basis,
     sizes,
     task_head,
+    trimmed,
     vocabulary,
 )
 from lib.train import adapters, distillation, finetuning, heads, teachers
@@ -68,7 +70,7 @@ def everything(config):
         "layers": range(count),
         "neurons": torch.arange(neurons).repeat(count, 1),
         "hidden": torch.arange(config.hidden_size),
-        "heads": torch.arange(config.hidden_size),
+        "heads": torch.arange(config.hidden_size).view(config.num_attention_heads, -1),
         "vocabulary": range(config.vocab_size),
     }
 
@@ -130,8 +132,10 @@ def test_all_cuts_save_and_load_with_plain_transformers(family, tmp_path):
     student = vocabulary.cut(layers.cut(model, 2, "stride"), kept)
     student = ffn.cut(student, torch.arange(9).repeat(2, 1))
     student = hidden.start(student, 16, "truncation")
-    trimmed = vocabulary.trim_tokenizer(own, kept)
-    ids = trimmed(toys.sentences()[:5], padding=True, return_tensors="pt")
+    small = vocabulary.trim_tokenizer(own, kept)
+    pair = vocabulary.cut(model, kept), small
+    assert trimmed.check((model, own), pair, kept, toys.sentences()[:30]) > 20
+    ids = small(toys.sentences()[:5], padding=True, return_tensors="pt")
     batch = {name: ids[name] for name in ("input_ids", "attention_mask")}
     again = read_again(student, tmp_path / "whole")
     assert logits(again, batch).equal(logits(student, batch))
@@ -140,10 +144,12 @@ def test_all_cuts_save_and_load_with_plain_transformers(family, tmp_path):
         sizes.describe(student)["config"] | {"hidden_size": 16, "intermediate_size": 9}
         == (sizes.describe(student)["config"])
     )
-    encoder.save(student, trimmed, tmp_path / "ours", "")
+    encoder.save(student, small, tmp_path / "ours", "")
     assert logits(encoder.load(tmp_path / "ours")[0], batch).equal(logits(student, batch))
-    bare = encoder.without_head(student)
-    encoder.save(bare, trimmed, tmp_path / "bare", "")
+    bare, whole = encoder.without_head(student), encoder.without_head(axes.take(model))
+    pair = encoder.without_head(pair[0]), small
+    assert trimmed.check((whole, own), pair, kept, toys.sentences()[:30]) > 20
+    encoder.save(bare, small, tmp_path / "bare", "")
     options = {"add_pooling_layer": False} if families.family(student.config).pooler else {}
     plain = AutoModel.from_pretrained(tmp_path / "bare", **options).eval()
     with torch.no_grad():
@@ -228,13 +234,27 @@ def test_hidden_starts(family, hidden_start, tmp_path):
     assert logits(again, several[0]).equal(logits(student, several[0]))
 
 
+@every
+@torch.no_grad()
+def test_svd_is_the_truncation_of_a_model_of_low_rank_matrices(family):
+    """Of numpy's full SVD of each matrix; the cut computes neither it nor what it throws away."""
+    model, low = toys.model(family), toys.model(family)
+    for name, tensor in low.named_parameters():
+        if tensor.dim() == 2 and "H" in axes.axes(name, low.config):
+            u, s, v = numpy.linalg.svd(tensor.double().numpy(), full_matrices=False)
+            tensor.copy_(torch.from_numpy((u[:, :16] * s[:16]) @ v[:16]))
+    found, wanted = hidden.start(model, 16, "svd"), hidden.start(low, 16, "truncation")
+    assert found.config.to_dict() == wanted.config.to_dict()
+    torch.testing.assert_close(toys.bits(found), toys.bits(wanted), atol=1e-6, rtol=1e-5)
+
+
 @others
 @torch.no_grad()
 def test_a_whole_basis_changes_nothing(family):
     """Fits find the norms of the model again when the directions are the axes themselves."""
     model, several = toys.model(family), batches(family)
     heads_kept = hidden.kept_heads(model.config, 24)
-    assert sorted(heads_kept.tolist()) == list(range(24))
+    assert sorted(heads_kept.flatten().tolist()) == list(range(24))
     same = shared_basis.rotated(model, torch.eye(24), heads_kept)
     shared_basis.fit_norms(same, model, torch.eye(24), several, matrices=True)
     for batch in several[:2]:

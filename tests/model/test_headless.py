@@ -119,7 +119,9 @@ def test_saved_it_is_an_encoder_again(family, folders, tmp_path):
 def test_cuts_keep_that_there_is_no_head(family, folders, tmp_path):
     model, tokenizer = encoder.load(folders / family)
     neurons = torch.arange(9).repeat(4, 1)
-    cut = axes.take(model, layers=[0, 3], neurons=neurons, hidden=range(8), heads=range(8))
+    cut = axes.take(
+        model, layers=[0, 3], neurons=neurons, hidden=range(8), heads=torch.arange(8).view(4, 2)
+    )
     assert not families.has_head(cut.config)
     assert sizes.parameters(cut) == sizes.count_parameters(cut.config) < sizes.parameters(model)
     encoder.save(cut, tokenizer, tmp_path / "cut", "")

@@ -91,6 +91,7 @@ def student(given, kernel):
     nbformat.write(notebook, given / "twice.ipynb")
     text = {code: str(given / f"{code}.txt") for code in ("slk", "ces")}
     parameters = {"teacher": str(given / "bert"), "text": text, "minutes": 0.02}
+    parameters["recipe"] = "calibrated"
     kernel(given / "twice.ipynb", out=str(given / "small"), **parameters)
     return given / "small"
 
@@ -159,6 +160,7 @@ def test_two_languages_in_one_student(given, student):
     for code in ("slk", "ces"):
         assert f"| {code}.txt | {files.sha256(given / f'{code}.txt')} | {code} | 270 |" in card
     assert "agreement slk" in card and "agreement ces" in card and str(given) not in card
+    assert "- recipe: calibrated" in card
     assert not student.with_name("small.work").exists()
 
 
@@ -214,8 +216,39 @@ def test_a_killed_command_goes_on_where_it_was(given, kernel, tmp_path):
     """
     out, work = tmp_path / "small", tmp_path / "small.work"
     parameters = {"teacher": str(given / "xlm-roberta"), "text": str(given / "slk.txt")}
-    parameters |= {"out": str(out), "minutes": 0.1}
-    words = ["papermill", "notebooks/compress.ipynb", str(tmp_path / "out.ipynb"), "-k", "python3"]
+    parameters |= {"out": str(out), "minutes": 0.1, "recipe": "paper"}
+    kill_at_a_checkpoint("compress", parameters, work)
+    assert not out.exists()
+    with pytest.raises(StudyError, match="holds stages of another request \\(minutes\\)"):
+        kernel(NOTEBOOKS / "compress.ipynb", **parameters | {"minutes": 0.2})
+    cells = kernel(NOTEBOOKS / "compress.ipynb", **parameters)
+    said = "".join(each.get("text", "") for cell in cells for each in cell.get("outputs", ()))
+    assert "the stage vocabulary was finished before" in said and "resumed after step" in said
+    assert AutoModelForMaskedLM.from_pretrained(out).config.hidden_size == SMALLER["hidden_size"]
+    assert not work.exists()
+
+
+def test_a_killed_training_of_labels_goes_on_after_its_last_epoch(given, kernel, tmp_path):
+    """Other labels in the same file are another request."""
+    labels, out = tmp_path / "topics.tsv", tmp_path / "topics"
+    rows = (files.SAMPLE / "tasks/topic/slk/train.tsv").read_text(encoding="utf-8").split("\n")
+    labels.write_text("\n".join(rows[:400]), encoding="utf-8")
+    parameters = {"model": str(given / "bert"), "labels": str(labels), "out": str(out)}
+    parameters |= {"epochs": 40}
+    kill_at_a_checkpoint("label", parameters, tmp_path / "topics.work")
+    labels.write_text("\n".join(rows[:300]), encoding="utf-8")
+    with pytest.raises(StudyError, match="holds stages of another request \\(labels\\)"):
+        kernel(NOTEBOOKS / "label.ipynb", **parameters)
+    labels.write_text("\n".join(rows[:400]), encoding="utf-8")
+    cells = kernel(NOTEBOOKS / "label.ipynb", **parameters)
+    said = "".join(each.get("text", "") for cell in cells for each in cell.get("outputs", ()))
+    assert "resumed after epoch" in said and not (tmp_path / "topics.work").exists()
+    assert AutoModelForSequenceClassification.from_pretrained(out).config.num_labels == 7
+
+
+def kill_at_a_checkpoint(notebook, parameters, work):
+    """Start a notebook with papermill, and end it with SIGKILL once a checkpoint is complete."""
+    words = ["papermill", f"notebooks/{notebook}.ipynb", f"{work}.ipynb", "-k", "python3"]
     for name, value in parameters.items():
         words += ["-p", name, str(value)]
     begun = subprocess.Popen(
@@ -231,14 +264,6 @@ def test_a_killed_command_goes_on_where_it_was(given, kernel, tmp_path):
         time.sleep(0.01)
     os.killpg(begun.pid, signal.SIGKILL)
     begun.wait()
-    assert not out.exists()
-    with pytest.raises(StudyError, match="holds stages of another request \\(minutes\\)"):
-        kernel(NOTEBOOKS / "compress.ipynb", **parameters | {"minutes": 0.2})
-    cells = kernel(NOTEBOOKS / "compress.ipynb", **parameters)
-    said = "".join(each.get("text", "") for cell in cells for each in cell.get("outputs", ()))
-    assert "the stage vocabulary was finished before" in said and "resumed after step" in said
-    assert AutoModelForMaskedLM.from_pretrained(out).config.hidden_size == SMALLER["hidden_size"]
-    assert not work.exists()
 
 
 @pytest.mark.parametrize(
@@ -248,6 +273,7 @@ def test_a_killed_command_goes_on_where_it_was(given, kernel, tmp_path):
         ({"text": "nowhere.txt"}, "nowhere.txt: cannot be read"),
         ({"minuets": 5}, "unknown parameter 'minuets'"),
         ({"minutes": -1.0}, "-1.0 is out of range"),
+        ({"recipe": "best"}, "no recipe called 'best'; params/recipes.yaml has paper, calibrated"),
         ({"hidden_size": 30}, "a hidden size of 30 was asked for"),
         ({"teacher": "nobody/nothing"}, "nobody/nothing is not in the cache"),
         ({"teacher": "toy-bert"}, "no teacher 'toy-bert'"),

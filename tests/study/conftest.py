@@ -1,10 +1,14 @@
 """What the tests of lib.study share."""
 
+import shutil
 from contextlib import contextmanager
 
+import own_study
 import pytest
 import toy_study
+import toys
 
+from lib.model import encoder
 from lib.study import make, records, steps
 from lib.study.resolve import resolve
 
@@ -43,3 +47,32 @@ def executed(monkeypatch):
 
     monkeypatch.setattr(make, "warm_kernel", warm_kernel)
     return runs
+
+
+@pytest.fixture(scope="session")
+def saved(tmp_path_factory):
+    """A folder with a teacher of each family."""
+    place = tmp_path_factory.mktemp("teachers")
+    for family in toys.FAMILIES:
+        encoder.save(toys.model(family), toys.tokenizer(family), place / family, "")
+    return place
+
+
+@pytest.fixture
+def own(toy, saved, tmp_path):
+    """A folder with a teacher, text and labels of one's own, for the study `toy`."""
+    place = tmp_path / "own"
+    written = {"corpora/mlt.txt": own_study.TEXT} | {
+        f"tasks/{name}": text
+        for part in ("train", "dev", "test")
+        for name, text in (
+            (f"topic/mlt/{part}.tsv", own_study.TABLE),
+            (f"pos/mlt/{part}.conllu", own_study.TREE),
+        )
+    }
+    for name, text in written.items():
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_text(text, encoding="utf-8")
+    shutil.copytree(saved / "bert", place / "my-encoder")
+    toy_study.write_study(own_study.STUDY | {"data_root": str(place), "models_root": str(place)})
+    return place

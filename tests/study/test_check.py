@@ -12,90 +12,14 @@ import pytest
 import toy_study
 import toys
 import yaml
+from own_study import STUDY, TABLE, TEXT, TREE, TUNE, VOCABULARY, command, config, file, study
 
 from lib import facts, files
-from lib.model import encoder
+from lib.data import corpora
 from lib.model.families import FAMILIES
-from lib.study import __main__ as commands
 from lib.study import check, notebook, plan, resolve, studies
 
-TEXT = "".join(f"Sentence number {number}.\n" for number in range(300))
-TABLE = "text\tcategory\na\tx\nb\ty\n"
-TREE = "1\tw\t_\tNOUN" + "\t_" * 6 + "\n2\tw\t_\tVERB" + "\t_" * 6 + "\n"
-TUNE = toy_study.STUDY["finetune"]
-VOCABULARY = len(toys.tokenizer("bert"))
-STUDY = toy_study.STUDY | {  # it fits toys.model: 4 layers, 24 dimensions, 4 heads, 40 positions
-    "source": "local",
-    "pairs": [{"teacher": "my-encoder", "languages": ["mlt"]}],
-    "steps": toy_study.STUDY["steps"]
-    | {
-        "pretrain": toy_study.SETTINGS | {"steps": 0},
-        "ffn": toy_study.STUDY["steps"]["ffn"] | {"intermediate_size": 12},
-        "hidden": toy_study.DISTIL | {"hidden_size": 16, "hidden_start": "truncation"},
-        "vocabulary": {"kept_tokens": VOCABULARY - 5, "counting": "documents"},
-    },
-}
 LONGER = {kind: TUNE[kind] | {"max_length": 41} for kind in ("sequence", "token")}
-
-
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory):
-    """A folder with a teacher of each family."""
-    place = tmp_path_factory.mktemp("teachers")
-    for family in toys.FAMILIES:
-        encoder.save(toys.model(family), toys.tokenizer(family), place / family, "")
-    return place
-
-
-@pytest.fixture
-def own(toy, saved, tmp_path):
-    """A folder with a teacher, text and labels of one's own, for the study `toy`."""
-    place = tmp_path / "own"
-    written = {"corpora/mlt.txt": TEXT} | {
-        f"tasks/{name}": text
-        for part in ("train", "dev", "test")
-        for name, text in ((f"topic/mlt/{part}.tsv", TABLE), (f"pos/mlt/{part}.conllu", TREE))
-    }
-    for name, text in written.items():
-        (place / name).parent.mkdir(parents=True, exist_ok=True)
-        (place / name).write_text(text, encoding="utf-8")
-    shutil.copytree(saved / "bert", place / "my-encoder")
-    toy_study.write_study(STUDY | {"data_root": str(place), "models_root": str(place)})
-    return place
-
-
-def command(monkeypatch, *words):
-    monkeypatch.setattr(sys, "argv", ["lib.study", *words])
-    commands.main()
-
-
-def study(place: str, value=None):
-    """A change of the study file; without a value the key goes."""
-    return lambda own: toy_study.write_study(
-        toy_study.changed(STUDY | {"data_root": str(own), "models_root": str(own)}, place, value)
-    )
-
-
-def file(name: str, content=None):
-    """Another content of a file of one's own, as text or bytes; without it the file goes."""
-
-    def write(own):
-        if content is None:
-            (own / name).unlink()
-        else:
-            (own / name).write_bytes(content if isinstance(content, bytes) else content.encode())
-
-    return write
-
-
-def config(**changes):
-    """Other values in the teacher's configuration."""
-
-    def write(own):
-        place = own / "my-encoder" / "config.json"
-        place.write_text(json.dumps(json.loads(place.read_text()) | changes))
-
-    return write
 
 
 MISTAKES = {  # what is changed in a good study -> words of the refusal
@@ -227,10 +151,14 @@ def test_a_mistake_stops_the_study_before_any_work(case, own, executed, monkeypa
 def test_a_good_study_is_one_table_and_is_made(own, executed, monkeypatch, capsys):
     command(monkeypatch, "check", "toy")
     lines = capsys.readouterr().out.splitlines()
+    text = corpora.load("mlt", facts.Source("local", own), "train", STUDY["corpus"]["train"])
+    ids = [token for line in text for token in toys.tokenizer("bert")(line)["input_ids"][1:-1]]
+    unknown = toys.tokenizer("bert").unk_token_id
     assert [" ".join(line.split()) for line in lines] == [
         f"ok teacher my-encoder local: {own}/my-encoder",
         "ok settings for my-encoder fit",
         f"ok text mlt local: {own}/corpora/mlt.txt: 270 + 15 + 15 sentences",
+        f"ok text mlt for my-encoder {ids.count(unknown) / len(ids):.2%} of its tokens are unknown",
         f"ok labels tc mlt local: {own}/tasks/topic/mlt: 2 + 2 + 2 examples, 2 labels",
         f"ok labels pos mlt local: {own}/tasks/pos/mlt: 1 + 1 + 1 examples, 2 labels",
     ]
@@ -268,7 +196,7 @@ def test_a_made_teacher_says_its_own_sizes(own, saved, executed):
     shutil.copytree(saved / "xlm-roberta", first.folder, dirs_exist_ok=True)
     shutil.rmtree(own / "my-encoder")
     limit = {}
-    assert check._teacher(first, limit) == f"made before: {first.folder}"
+    assert check._teacher(first, limit, {}) == f"made before: {first.folder}"
     tokens = len(toys.tokenizer("xlm-roberta"))
     assert limit["my-encoder"].pop("family") is FAMILIES["xlm-roberta"]
     assert limit["my-encoder"] == {
@@ -311,6 +239,20 @@ def test_a_hub_is_not_asked_offline_and_a_language_needs_names_there(toy, execut
     with pytest.raises(SystemExit, match="nothing was made"):
         command(monkeypatch, "make", "toy")
     assert executed == []
+
+
+def test_a_hub_that_does_not_answer_is_said_at_once(toy, monkeypatch):
+    """Its own library would try again for a minute for each teacher."""
+    import huggingface_hub.constants as constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")  # where nobody listens
+    pair = {"teacher": "mbert", "languages": ["slk"]}
+    toy_study.write_study(toy_study.STUDY | {"source": "hub", "pairs": [pair]})
+    begun = time.monotonic()
+    rows = {row.what: row for row in check.table(plan.runs("toy"))}
+    assert rows["teacher mbert"].wrong.startswith("http://127.0.0.1:9 does not answer (")
+    assert "HF_HUB_OFFLINE=1" in rows["teacher mbert"].wrong and time.monotonic() - begun < 20
 
 
 def test_a_notebook_whose_parents_are_missing_looks_first_and_says_how_many(

@@ -43,10 +43,24 @@ def test_a_first_layer_that_has_to_stay_is_known_before_any_work(choice):
 
 
 def test_heads_of_rotary_positions_have_pairs():
-    asked = run("hidden", hidden_size=20, sentences=0)
+    asked = run("hidden", hidden_size=20, num_attention_heads=0, sentences=0)
     limits.check(asked, most("bert"))
     with pytest.raises(StudyError, match=r"heads with pairs of dimensions.*multiple of 8"):
         limits.check(asked, most("modernbert"))
+
+
+def test_fewer_heads_are_counted_before_any_work():
+    asked = run("hidden", hidden_size=9, num_attention_heads=3, sentences=0)
+    limits.check(asked, most("bert"))
+    asked.settings["num_attention_heads"] = 0  # all four
+    with pytest.raises(StudyError, match=r"a hidden size of 9 was asked for; 4 heads stay"):
+        limits.check(asked, most("bert"))
+    asked.settings |= {"hidden_size": 20, "num_attention_heads": 2}  # heads of 10, which had 6
+    with pytest.raises(StudyError, match=r"2 heads stay, .* multiple of 2 up to 12: .* 12$"):
+        limits.check(asked, most("bert"))
+    asked.settings["num_attention_heads"] = 5
+    with pytest.raises(StudyError, match="5 attention heads were asked for; the model has 4"):
+        limits.check(asked, most("bert"))
 
 
 def test_adapters_read_no_norm_that_is_not_there():

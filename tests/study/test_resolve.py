@@ -3,10 +3,10 @@
 import pytest
 import toy_study
 
-from lib import facts
+from lib import facts, files
 from lib.errors import StudyError
+from lib.study import plan, steps, studies
 from lib.study import settings as settings_of
-from lib.study import steps, studies
 from lib.study.resolve import baseline, chain, measuring, resolve, scoring
 
 pytestmark = pytest.mark.usefixtures("toy")
@@ -491,3 +491,97 @@ def test_parameters_that_mean_nothing_are_refused(step, given, said):
     with pytest.raises(StudyError) as caught:
         resolve(step, TASK | given)
     assert str(caught.value).startswith(said) and "\n" not in str(caught.value)
+
+
+SAID = {  # the recipe `calibrated`, written out
+    "layers": {"layer_choice": "search", "refit": True},
+    "ffn": {"refit": True},
+    "hidden": {"hidden_start": "fitted", "taught_by": "teacher"},
+}
+BY_NAME = {"recipe": "calibrated"}
+
+
+def test_a_recipe_is_short_for_its_settings_and_no_run_names_it():
+    assert ids(overrides=BY_NAME) == ids(overrides=SAID) != ids()
+    last = chain(toy(), "mlt", overrides=BY_NAME)[-1]
+    assert last.changed == {
+        f"{step}.{name}": value for step, own in SAID.items() for name, value in own.items()
+    }
+    given = NOTEBOOK | {"overrides": BY_NAME}
+    assert resolve("hidden", given).id == ids(overrides=SAID)[4]
+    assert scoring(last, "mlt", "tc", 1, BY_NAME).id == scoring(last, "mlt", "tc", 1, SAID).id
+
+
+@pytest.mark.parametrize("name", ["paper", "calibrated", "shared_basis"])
+def test_a_recipe_in_a_study_a_pair_and_a_variant(name):
+    """A study that names it has the same runs as one whose own settings are overridden."""
+    recipe, own = {"recipe": name}, STUDY["steps"]
+    expected = ids(overrides=recipe)
+    bare = {step: dict(settings) for step, settings in own.items()}
+    for step, settings in facts.fact("recipes", name).items():
+        for setting in settings:
+            bare[step].pop(setting, None)
+    toy_study.write_study(STUDY | {"steps": recipe | bare}, "steps")
+    assert ids(study="steps") == expected
+    assert all(not run.changed for run in chain(studies.load("steps"), "mlt"))
+    pair = {"teacher": "toy-bert", "languages": ["mlt"], "set": recipe}
+    toy_study.write_study(STUDY | {"pairs": [pair]}, "pair")
+    assert ids(study="pair") == expected
+    pairs = [{"teacher": "toy-bert", "languages": ["mlt"]}]
+    toy_study.write_study(STUDY | {"pairs": pairs, "variants": [{"set": recipe}]}, "variant")
+    assert set(expected) <= {run.id for run in plan.runs("variant")}
+
+
+def test_a_setting_beside_a_recipe_wins():
+    given = BY_NAME | {"hidden": {"hidden_start": "svd"}, "finetune": {"tc": {"epochs": 9}}}
+    runs = chain(toy(), "mlt", overrides=given)
+    hidden, layers = runs[4].settings, runs[2].settings
+    assert (hidden["hidden_start"], hidden["taught_by"], layers["refit"]) == (
+        "svd",
+        "teacher",
+        True,
+    )
+    assert scoring(runs[-1], "mlt", "tc", 1, given).settings["epochs"] == 9
+    toy_study.write_study(STUDY | {"steps": STUDY["steps"] | BY_NAME}, "both")
+    assert chain(studies.load("both"), "mlt")[2].settings["layer_choice"] == "last_k"
+
+
+def test_a_recipe_says_nothing_of_steps_that_a_study_has_not():
+    order = ["pretrain", "layers", "vocabulary"]
+    own = {step: STUDY["steps"][step] for step in order}
+    content = STUDY | {"order": order, "score": ["layers"], "steps": own}
+    toy_study.write_study(content | {"steps": own | BY_NAME}, "short")
+    assert studies.load("short").chain_steps == tuple(order)
+    toy_study.write_study(content, "shorter")
+    assert (
+        ids(study="shorter", overrides=BY_NAME)[2]
+        == ids(study="shorter", overrides={"layers": SAID["layers"]})[2]
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"recipe": "best"}, "no recipe called 'best'; params/recipes.yaml has paper, calibrated"),
+        ({"recipe": ["paper"]}, r"no recipe called \['paper'\]; params/recipes.yaml has paper"),
+        ({"recipe": "paper", "ffn": 3}, "overrides: ffn: 3 is not a mapping"),
+        ({"recipe": "paper", "fnn": {}}, "overrides: 'fnn' is none of"),
+    ],
+)
+def test_a_recipe_that_is_none(given, said):
+    with pytest.raises(StudyError, match=said):
+        ids(overrides=given)
+    toy_study.write_study(STUDY | {"steps": STUDY["steps"] | {"recipe": "best"}}, "wrong")
+    with pytest.raises(StudyError, match="no recipe called 'best'"):
+        studies.load("wrong")
+
+
+def test_a_recipe_names_the_three_cuts_and_nothing_else():
+    entry = {"layers": {}, "ffn": {}, "hidden": {}}
+    file = files.PARAMS / "recipes.yaml"
+    toy_study.write_yaml(file, {"mine": entry | {"fnn": {}}})
+    with pytest.raises(StudyError, match="mine: unknown key 'fnn'; it takes ffn, hi"):
+        ids(overrides={"recipe": "mine"})
+    toy_study.write_yaml(file, {"mine": entry | {"ffn": {"refits": True}}})
+    with pytest.raises(StudyError, match="overrides: ffn: unknown key 'refits'"):
+        ids(overrides={"recipe": "mine"})

@@ -41,6 +41,9 @@ def test_steps_beside_the_order_have_settings_and_only_variants_take_them():
     with pytest.raises(StudyError, match="here: 'adapt' is none of pretrain, layers"):
         studies.override(studies.load("toy"), studies.load("toy").settings, given, "here")
     toy_study.write_study(toy_study.PLAIN | {"score": ["adapt"]}, "other")
+    with pytest.raises(StudyError, match="score: 'adapt' is none of pretrain, vocabulary, layers"):
+        studies.load("other")
+    toy_study.write_study(toy_study.PLAIN | {"score": ["adapt"], "variants": [variant]}, "other")
     assert studies.load("other").score == ["adapt"]
 
 
@@ -142,8 +145,8 @@ WRONG = {
     "corpus.train": ("3", "corpus: train: '3' is not a whole number"),
     "seeds.chain": (2**32, "seeds: chain: 4294967296 is out of range"),
     "seeds.tasks": (1, "seeds: tasks: 1 is not a list"),
-    "pairs": ([], "pairs: there are none; write `- {teacher: ..., languages: [...]}` lines"),
-    "pairs.0.languages": ([], "pairs: toy-bert has no languages; name one or take the pair out"),
+    "pairs": ([], "pairs: there is none; name one or more"),
+    "pairs.0.languages": ([], "pairs: languages: there is none; name one or more"),
     "pairs.0.set": ({"ffn": {"size": 3}}, "pairs: set: ffn: unknown key 'size'; it takes batch"),
     "pairs.1.set": ({"prune": {}}, "pairs: set: 'prune' is none of pretrain, adapt, la"),
     "order": (["adapt"], "order: starts with pretrain and names each step once, got adapt"),

@@ -18,7 +18,7 @@ from transformers import (
 from lib.data import encoding, tasks
 from lib.errors import StudyError
 from lib.measure import metrics
-from lib.train import finetuning
+from lib.train import checkpoints, finetuning
 from lib.train.adapters import add_adapters
 from lib.train.finetuning import collate, draw_task_weights, finetune_task, predict
 
@@ -288,3 +288,56 @@ def test_words_lost_by_truncation_count_as_wrong():
 def test_a_loss_that_is_not_finite_is_an_error():
     with pytest.raises(StudyError, match="the loss of epoch 1 is not finite; lower the learning"):
         run(add_adapters(toy(), 4), learning_rate=1e30)
+
+
+class Killed(BaseException):
+    """What nothing catches, as a kill."""
+
+
+DEATHS = {  # what is called, the call that ends it, and the epochs that are complete then
+    "while training": (finetuning.TaskTrainer, "compute_loss", 23, 2),
+    "while scoring": (finetuning, "score", 5, 4),
+    "while a checkpoint is written": (checkpoints, "mark", 4, 3),
+}
+
+
+@pytest.mark.parametrize("killed", DEATHS)
+def test_killed_and_begun_again_it_ends_as_if_undisturbed(
+    killed, tmp_path, data, monkeypatch, capsys
+):
+    """Dropout, order of the data, optimizer and best epoch are those of one training."""
+    owner, name, last, epochs = DEATHS[killed]
+    original, calls = getattr(owner, name), []
+
+    def dying(*given, **named):
+        calls.append(name)
+        if len(calls) == last:
+            raise Killed
+        return original(*given, **named)
+
+    def train(folder=None):
+        model = add_adapters(toy(), 4)
+        model.bert.encoder.layer[0].output.adapter.up.weight.requires_grad_(False)
+        result = finetune_task(model, task(), TOKENIZER, SETTINGS, 1, folder)
+        return result | {"seconds": len(result["seconds"])}, model.state_dict()
+
+    whole, weights = train()
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(owner, name, dying)
+        train(tmp_path / "c")
+    for number in (epochs, SETTINGS["epochs"]):  # then nothing is left to train
+        again, same = train(tmp_path / "c")
+        assert again == whole and all(same[name].equal(weights[name]) for name in weights)
+        assert f"resumed after epoch {number}\n" in capsys.readouterr().out
+    assert len(list((tmp_path / "c").glob("checkpoint-*"))) == 2
+
+
+def test_a_training_that_patience_ended_is_not_trained_further(tmp_path, data, monkeypatch):
+    scores = iter([0.5, 0.4, 0.3, 0.9])
+    monkeypatch.setattr(finetuning, "score", lambda *_: {"accuracy": next(scores)})
+    changes = SETTINGS | {"patience": 2}
+    first = finetune_task(toy(), task(), TOKENIZER, changes, 1, tmp_path / "c")
+    assert [entry["dev_score"] for entry in first["history"]] == [0.5, 0.4, 0.3]
+    scores = iter([0.9])
+    again = finetune_task(toy(), task(), TOKENIZER, changes, 1, tmp_path / "c")
+    assert again["history"] == first["history"] and again["best_epoch"] == 1

@@ -70,7 +70,7 @@ def test_the_time_is_shared_as_the_steps_of_the_study():
 def test_steps_grow_with_the_time_and_change_nothing(head):
     teacher = toys.model("bert") if head else encoder.without_head(toys.model("bert"))
     tokenizer, lines = toys.tokenizer("bert"), toys.sentences(60)
-    settings = recipe.settings("layers", teacher) | {"batch_size": 4}
+    settings = recipe.settings("layers", teacher, "paper") | {"batch_size": 4}
     assert settings["distillation_target"] == ("logits" if head else "hidden")
     assert settings["max_length"] == 40
     student, before = toys.model("bert", 1), toys.bits(toys.model("bert", 1))
@@ -97,7 +97,10 @@ def test_the_time_of_a_step_is_that_of_a_step(monkeypatch):
 
     monkeypatch.setattr(distillation, "loss_between", lambda *_: Loss())
     teacher, lines = encoder.without_head(toys.model("bert")), toys.sentences(60)
-    settings = recipe.settings("hidden", teacher) | {"batch_size": 4, "precision": "float32"}
+    settings = recipe.settings("hidden", teacher, "paper") | {
+        "batch_size": 4,
+        "precision": "float32",
+    }
     how = toys.model("bert"), teacher, toys.tokenizer("bert"), lines, lines[:9], settings, 1
     assert recipe.steps_within(10, *how) == 8
 
