@@ -17,6 +17,7 @@ from transformers.initialization import no_init_weights
 from lib.errors import StudyError
 from lib.model import rotary
 from lib.model.families import embedding_size, family
+from lib.model.sizes import check_embeddings
 
 _STACKED = {"Q": ("D", 3), "G": ("F", 2)}
 
@@ -127,10 +128,6 @@ def _keep_embeddings(config, old) -> None:
     """Embeddings follow the hidden size where they have the same; else they keep theirs."""
     if not family(old).own_embedding_size:
         return
+    check_embeddings(old.embedding_size, old.hidden_size, config.hidden_size)
     if old.embedding_size == old.hidden_size:
         config.embedding_size = config.hidden_size
-    elif old.embedding_size == config.hidden_size:
-        raise StudyError(
-            f"a hidden size of {config.hidden_size} was asked for, which is the size of the "
-            "embeddings; the library would leave out the matrix between them: take another size"
-        )

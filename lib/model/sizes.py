@@ -85,3 +85,12 @@ def check_hidden_size(
             f"multiple of {step} up to {largest}: the nearest that work are "
             f"{' and '.join(map(str, possible))}"
         )
+
+
+def check_embeddings(embedding: int, largest: int, wanted: int) -> None:
+    """StudyError if a hidden size `wanted` would be that of embeddings that have their own size."""
+    if wanted == embedding != largest:
+        raise StudyError(
+            f"a hidden size of {wanted} was asked for, which is the size of the embeddings; the "
+            "library would leave out the matrix between them: take another size"
+        )

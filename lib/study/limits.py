@@ -6,7 +6,7 @@ from lib.checks import shown
 from lib.errors import StudyError
 from lib.facts import fact
 from lib.model.families import family
-from lib.model.sizes import check_hidden_size, max_tokens
+from lib.model.sizes import check_embeddings, check_hidden_size, max_tokens
 from lib.study.run import Run
 
 SPECIAL = 5  # special tokens of most tokenizers
@@ -28,6 +28,8 @@ def of_configuration(has: dict, longest: float = 1e12, special: int = SPECIAL) -
     own = {family(config).names.get(name, name): name for name in names}
     most = {own.get(name, name): size for name, size in has.items() if own.get(name, name) in names}
     most["family"] = family(config)
+    if most["family"].own_embedding_size and "embedding_size" in has:
+        most["embedding_size"] = has["embedding_size"]
     most["max_length"] = int(min(max_tokens(config), longest))
     return most | ({"kept_tokens": has["vocab_size"] - special} if "vocab_size" in has else {})
 
@@ -55,6 +57,7 @@ def check(run: Run, most: dict) -> None:
     if step == "hidden" and {"num_attention_heads", "hidden_size"} <= set(most):
         sizes = most["num_attention_heads"], most["hidden_size"], asked["hidden_size"]
         check_hidden_size(*sizes, most["family"].rotary, asked["num_attention_heads"])
+        check_embeddings(most.get("embedding_size", 0), *sizes[1:])
     if step == "finetune" and asked["method"] == "adapter":
         cuts = [each.settings["hidden_size"] for each in run.lineage() if each.step == "hidden"]
         width, factor = [most.get("hidden_size"), *cuts][-1], asked["reduction_factor"]

@@ -44,6 +44,7 @@ def student_sizes(config, wanted: dict[str, int]) -> dict[str, int]:
                 "or 0 for the rule"
             )
     sizes.check_hidden_size(heads, hidden, result["hidden_size"], rotary)
+    sizes.check_embeddings(families.embedding_size(config), hidden, result["hidden_size"])
     return result
 
 

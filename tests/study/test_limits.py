@@ -71,3 +71,10 @@ def test_adapters_read_no_norm_that_is_not_there():
         limits.check(asked, most("modernbert"))
     limits.check(run("finetune", adapter_input="ffn", **ways), most("modernbert"))
     limits.check(asked, {})  # a teacher that is not known yet
+
+
+def test_embeddings_of_their_own_size_are_known_before_any_work():
+    asked = run("hidden", hidden_size=12, num_attention_heads=0, sentences=0)
+    limits.check(asked, most("electra"))  # whose embeddings have the hidden size
+    with pytest.raises(StudyError, match="12 was asked for, which is the size of the embeddings"):
+        limits.check(asked, most("electra generator"))

@@ -340,7 +340,8 @@ def test_a_variant_takes_a_step_that_the_studys_own_chain_has_not():
 
 
 @pytest.mark.parametrize(
-    ("name", "reference"), [("demo", "adapt"), ("paper", "adapt"), ("e5", "vocabulary")]
+    ("name", "reference"),
+    [("demo", "adapt"), ("paper", "adapt"), ("e5", "vocabulary"), ("paper-modern", "adapt")],
 )
 def test_what_students_are_compared_with(name, reference, own):
     assert studies.reference(studies.load(name).order) == reference

@@ -30,6 +30,11 @@ def test_sizes_by_the_rule(layers, hidden, heads, width, expected):
     assert tuple(recipe.student_sizes(config, ASKED).values()) == expected
 
 
+def test_the_size_of_the_embeddings_is_refused():
+    with pytest.raises(StudyError, match="12 was asked for, which is the size of the embeddings"):
+        recipe.student_sizes(toys.config("electra generator"), ASKED | {"hidden_size": 12})
+
+
 @pytest.mark.parametrize("family", toys.EVERY)
 def test_the_rule_gives_sizes_that_every_family_can_have(family):
     model = toys.model(family)
