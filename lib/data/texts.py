@@ -38,23 +38,43 @@ def read(text) -> dict[str, dict]:
     return result
 
 
-def of_group(languages: list[str], source: Source, part: str, limit: int = 0) -> dict[str, dict]:
-    """language -> {part: sentences}, at most `limit` of each language, as `balanced` takes them.
+def load(languages: list[str], source: Source, part: str, limit: int = 0) -> list[str]:
+    """What `corpora.load` returns and raises; of several languages as `balanced` takes them.
 
-    What another language holds out is left out of `train`, and its test sentences are left out of
-    `dev` too. So `test` is the same as that of a language alone. Raises what `corpora.load` does.
+    `limit` counts for each language. What another language holds out is left out of `train`, and
+    its test sentences are left out of `dev` too. So `test` is that of each language alone.
     """
+    if len(languages) == 1:
+        return corpora.load(*languages, source, part, limit)
     checks.check_choice(part, corpora.PARTS, "part")
     later = corpora.PARTS[corpora.PARTS.index(part) + 1 :]
     held_out = {
         language: {line for name in later for line in corpora.load(language, source, name)}
-        for language in (languages if len(languages) > 1 else ())
+        for language in languages
     }
-    result = {}
+    read = {}
     for language in languages:
-        others = set().union(*(held_out[other] for other in held_out if other != language))
+        others = set().union(*(held_out[other] for other in languages if other != language))
         lines = corpora.load(language, source, part, limit)
-        result[language] = {part: [line for line in lines if line not in others]}
+        read[language] = {part: [line for line in lines if line not in others]}
+    return balanced(read, part)
+
+
+def describe(languages: list[str], source: Source) -> dict:
+    """The origin of the text for the record; of several languages, language -> origin."""
+    origins = {language: corpora.describe(language, source) for language in languages}
+    return origins if len(languages) > 1 else origins[languages[0]]
+
+
+def by_language(languages: list[str], text: list[str], measure, *rest) -> dict:
+    """measure(text, *rest), name -> value; of several languages also `name (language)` of each.
+
+    `text` is what `load` returned. In the value of one language each sentence counts once.
+    """
+    result = measure(text, *rest)
+    for place, language in enumerate(languages if len(languages) > 1 else ()):
+        own = [*dict.fromkeys(text[place :: len(languages)])]
+        result |= {f"{name} ({language})": value for name, value in measure(own, *rest).items()}
     return result
 
 

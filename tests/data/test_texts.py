@@ -68,16 +68,31 @@ def test_a_group_trains_on_no_line_that_one_of_its_languages_holds_out(tmp_path)
     source = Source("local", tmp_path)
 
     def both(part, limit=0):
-        return texts.balanced(texts.of_group(["slk", "ces"], source, part, limit), part)
+        return texts.load(["slk", "ces"], source, part, limit)
 
     assert both("train") == ["s1", "c1", "s2", "c1"]
     assert both("train", 1) == ["s1", "c1"]
     assert both("dev") == ["s dev", "c dev"]
     assert both("test") == ["s test", "c test"]
-    alone = texts.of_group(["slk"], source, "train")
-    assert texts.balanced(alone, "train") == own["slk"]["train"]
+    assert texts.load(["slk"], source, "train") == own["slk"]["train"]
+    assert [*texts.describe(["slk", "ces"], source)] == ["slk", "ces"]
+    assert texts.describe(["slk"], source) == texts.describe(["slk", "ces"], source)["slk"]
     with pytest.raises(StudyError, match="tset"):
-        texts.of_group(["slk"], source, "tset")
+        texts.load(["slk"], source, "tset")
+    with pytest.raises(StudyError, match="tset"):
+        texts.load(["slk", "ces"], source, "tset")
+
+
+def test_a_measure_of_a_text_of_several_languages_is_also_that_of_each():
+    def length(lines, least):
+        return {"lines": max(len(lines), least), "letters": len("".join(lines))}
+
+    text = ["a", "dd", "b", "ee", "c", "dd"]
+    assert texts.by_language(["slk"], text, length, 1) == {"lines": 6, "letters": 9}
+    assert texts.by_language(["slk", "swh"], text, length, 1) == {
+        **{"lines": 6, "letters": 9},
+        **{"lines (slk)": 3, "letters (slk)": 3, "lines (swh)": 2, "letters (swh)": 4},
+    }
 
 
 @pytest.mark.parametrize(
