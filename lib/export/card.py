@@ -90,8 +90,11 @@ def text(record: dict, steps: list[dict], task_records: list[dict] = ()) -> str:
     `record` is the record of the run that made the model. `steps` has the label, id and settings of
     each step from the teacher to this model. `task_records` are records of runs that scored it.
     """
-    code, model = record["language"], record["model"]
-    names = {"name": facts.fact("languages", code)["name"] if code else "multilingual"}
+    model, of_run = record["model"], [record["language"]] if record["language"] else []
+    languages = record.get("languages", of_run)
+    names = [facts.fact("languages", language)["name"] for language in languages]
+    names = {"name": " and ".join(names) or "multilingual"}
+    code = f"[{', '.join(languages)}]" if len(languages) > 1 else "".join(languages)
     names |= {"code": code or "multilingual", "label": steps[-1]["label"], "id": record["id"]}
     names |= _code("fill-mask" if model.get("mlm_head", True) else "feature-extraction", model)
     names["warning"] = _WORSE if model.get("worse_than_unigram") else ""

@@ -50,8 +50,10 @@ def rows(scores: pandas.DataFrame) -> pandas.DataFrame:
     above = pandas.DataFrame(map(_above, scores["record"]), scores.index, _ABOVE, dtype=float)
     scores = scores.assign(**named, **above, seconds=seconds, seed=scores["seed"].fillna(0))
     scores = scores.dropna(subset="model")
-    teachers = scores[["language", "teacher"]].dropna().drop_duplicates()
-    alone = scores[scores["teacher"].isna()].drop(columns="teacher").merge(teachers, on="language")
+    scores["labels"] = [record["language"] for record in scores["record"]]
+    teachers = scores[["labels", "language", "teacher"]].dropna().drop_duplicates()
+    alone = scores[scores["teacher"].isna()].drop(columns=["language", "teacher"])
+    alone = alone.merge(teachers, on="labels")
     scores = pandas.concat([scores.dropna(subset="teacher"), alone]).sort_values(_KEYS)
     more = {"parameters": "first", "seconds": "first"} | dict.fromkeys(_ABOVE, "mean")
     numbers = statistics(scores, _KEYS, scores[:0], ["what"]).drop(columns="difference")

@@ -8,6 +8,7 @@ differences are to.
 import pandas
 
 from lib import facts
+from lib.report import words
 from lib.report.frame import TEACHER, setting, statistics
 from lib.report.words import NOT_AVAILABLE, NOT_RUN, REFERENCE, spread, word
 from lib.study import steps, studies
@@ -186,8 +187,7 @@ def _sorted(part: pandas.DataFrame, name: str) -> pandas.DataFrame:
 
 def _languages(frame: pandas.DataFrame) -> pandas.Series:
     """The names of the languages, with the teacher where there are several."""
-    names = {key: entry["name"] for key, entry in facts.facts("languages").items()}
-    languages = frame["language"].replace(names)
+    languages = frame["language"].map(words.language)
     return languages + ", " + frame["teacher"] if frame["teacher"].nunique() > 1 else languages
 
 

@@ -86,14 +86,15 @@ def learned(cells: dict, scores: pandas.DataFrame) -> dict:
         if row["record"]["settings"]["baseline"]["kind"] == "majority"
     }
 
-    def beaten(language, task, models):
-        guess, cell = majority.get((language, task)), models.get(TAUGHT_BY)
-        known = guess is not None and cell is not None
-        return not known or cell["mean"] - 1.96 * math.sqrt(cell["seeds"] + cell["test"]) > guess
+    def beaten(task, models):
+        cell = models.get(TAUGHT_BY)
+        guess = cell and majority.get((cell["records"][0]["language"], task))
+        low = cell and cell["mean"] - 1.96 * math.sqrt(cell["seeds"] + cell["test"])
+        return guess is None or low > guess
 
     return {
         (language, teacher): {
-            task: models for task, models in tasks.items() if beaten(language, task, models)
+            task: models for task, models in tasks.items() if beaten(task, models)
         }
         for (language, teacher), tasks in cells.items()
     }

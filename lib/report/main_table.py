@@ -7,7 +7,7 @@ row's name ends with these settings.
 import pandas
 
 from lib import facts
-from lib.report import tables
+from lib.report import tables, words
 from lib.report.frame import FINISHED, TEACHER, statistics
 from lib.report.words import NOT_AVAILABLE, NOT_RUN, REFERENCE, number, spread, word
 from lib.study import steps
@@ -190,7 +190,7 @@ def _sections(cells: pandas.DataFrame, before: str = "") -> list[str]:
     """Two tables a language and teacher, scores and differences, each below its heading."""
     table, text = main_table(cells), []
     for (language, teacher), part in table.groupby(["language", "teacher"]) if len(table) else ():
-        name = facts.fact("languages", language)["name"]
+        name = words.language(language)
         gaps = [column for column in part if column.startswith("Δ")]
         scores = part.drop(columns=["language", "teacher", *gaps])
         text.append(f"## {before}{name}, {teacher}\n")

@@ -7,6 +7,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from lib import facts
+from lib.report import words
 from lib.report.frame import TEACHER
 from lib.report.style import legend, look, panels
 from lib.study import steps
@@ -38,10 +39,9 @@ def size_against_score(cells: pandas.DataFrame) -> Figure:
             _panel(axes, part[part["runs"] > 0], looks)
             title = tasks[task] if len(teachers) == 1 else f"{tasks[task]}, {teacher}"
             axes.set_title(title, loc="left", pad=62)
-        known = facts.facts("languages")
         scored = {*cells[cells["runs"] > 0]["language"]}
         handles = [
-            Line2D([], [], label=known[key]["name"], **style)
+            Line2D([], [], label=words.language(key), **style)
             for key, style in looks.items()
             if key in scored
         ]

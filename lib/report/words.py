@@ -1,10 +1,20 @@
 """Numbers in words, and words for numbers that are missing. Differences are percentage points."""
 
+import re
+
 import pandas
+
+from lib import facts
 
 NOT_RUN = "not run"
 NOT_AVAILABLE = "not available"
 REFERENCE = "reference"
+
+
+def language(key: str) -> str:
+    """The name of a language; of one in a model of several, such as Slovak (Slovak+Swahili)."""
+    known = facts.facts("languages")
+    return re.sub(r"[\w.-]+", lambda part: known.get(part[0], {}).get("name", part[0]), key)
 
 
 def word(value) -> str:

@@ -11,6 +11,7 @@ python -m lib.study leaks e5          count the test examples that the training 
 """
 
 import argparse
+import itertools
 import sys
 
 from lib import files
@@ -68,7 +69,8 @@ def _leaks(runs: list[Run]) -> None:
     from lib.data.leaks import table
 
     study = runs[0].study
-    languages = dict.fromkeys(name for pair in study.pairs for name in pair.languages)
+    groups = [group for pair in study.pairs for group in pair.groups.values()]
+    languages = dict.fromkeys(itertools.chain(*groups))
     for language, task, count, known in table(
         languages, study.tasks, study.source, study.corpus["train"]
     ):

@@ -54,7 +54,8 @@ def paired(run: Run) -> dict:
 def _references(run: Run) -> dict[str, Run]:
     """Name -> the run that a task run is compared with; each run once."""
     study, cuts = run.study, steps.names("cut")
-    own = {model.step: model for model in resolve.chain(study, run.language, run.teacher)}
+    name = run.group or study.name_of(run.language, run.teacher)
+    own = {model.step: model for model in resolve.chain(study, name, run.teacher)}
     models = {
         "teacher": own[studies.reference(own)],
         "study's own": own.get(run.parent.step),

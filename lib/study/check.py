@@ -57,11 +57,13 @@ def table(runs: list[Run]) -> list[Row]:
         rows.append(_row(f"text {language}", _text, language, source))
     there = {row.what for row in rows if row.found and not row.found.startswith("hub: ")}
     on_text = [run for run in runs if run.teacher in tokenizers and run.language and not run.task]
-    for teacher, language in dict.fromkeys((run.teacher, run.language) for run in on_text):
+    for teacher, language in dict.fromkeys(
+        (run.teacher, language) for run in on_text for language in run.languages
+    ):
         if f"text {language}" in there:
-            own = [run for run in on_text if (run.teacher, run.language) == (teacher, language)]
+            own = [run for run in on_text if run.teacher == teacher and language in run.languages]
             what = f"text {language} for {teacher}"
-            rows.append(_row(what, _reading, own, tokenizers[teacher]))
+            rows.append(_row(what, _reading, own, language, tokenizers[teacher]))
     for task, language, source in dict.fromkeys(
         (run.task, run.language, run.study.source) for run in runs if run.task
     ):
@@ -150,14 +152,14 @@ def _text(language: str, source: facts.Source) -> str:
     return f"{source.kind}: {place}: {' + '.join(counts)} sentences"
 
 
-def _reading(runs: list[Run], tokenizer) -> str:
-    """How much of the text of these runs their teacher does not know, and whether the letters have
-    room in the smallest vocabulary that is asked for.
+def _reading(runs: list[Run], language: str, tokenizer) -> str:
+    """How much of a language's text for these runs their teacher does not know, and whether its
+    letters have room in the smallest vocabulary that is asked for.
     """
     from lib.model import vocabulary
 
     study = runs[0].study
-    text = corpora.load(runs[0].language, study.source, "train", study.corpus["train"])
+    text = corpora.load(language, study.source, "train", study.corpus["train"])
     unknown = corpora.reading(text, tokenizer, tokenizer.model_max_length)["unknown_tokens"]
     sizes = [run.settings["kept_tokens"] for run in runs if run.step == "vocabulary"]
     if sizes:

@@ -1,5 +1,6 @@
 """A study as a list of runs, each once and after its parent, and how to batch them."""
 
+import itertools
 from collections import Counter
 
 from lib.study import steps, studies
@@ -15,9 +16,9 @@ def runs(name: str) -> list[Run]:
     study, found = studies.load(name), {}
     for variant in (studies.Variant(set={}), *study.variants):  # the first is the study itself
         for pair in study.pairs:
-            for language in pair.languages:
-                if language in (variant.languages or pair.languages):
-                    for run in _of_variant(study, variant, pair.teacher, language):
+            for name, languages in pair.groups.items():
+                if name in (variant.languages or pair.groups):
+                    for run in _of_variant(study, variant, pair.teacher, name, languages):
                         found.setdefault(run.id, run)
     return list(found.values())
 
@@ -47,21 +48,21 @@ def batches(name: str) -> list[list[Run]]:
     return list(groups.values())
 
 
-def _of_variant(study: Study, variant: studies.Variant, teacher: str, language: str):
+def _of_variant(study: Study, variant: studies.Variant, teacher: str, name: str, languages: list):
     """The runs, scores and baselines of one chain; the study says what the variant does not."""
     said = {key: value for key, value in variant if value is not None}
     score, tasks = said.get("score", study.score), said.get("tasks", study.tasks)
-    models = chain(study, language, teacher, variant.set, order=variant.order or ())
+    models = chain(study, name, teacher, variant.set, order=variant.order or ())
     score = [step for step in score if step in {run.step for run in models}]
     last = max((place for place, run in enumerate(models) if run.step in score), default=-1)
     yield from models[: last + 1] if variant.set else models
-    for task in tasks if score else ():
+    for task, language in itertools.product(tasks if score else (), languages):
         for kind in study.baselines:
             yield baseline(study, language, task, kind, teacher, variant.set)
     for step in score:
         model = next(run for run in models if run.step == step)
-        for task in tasks:
+        for task, language in itertools.product(tasks, languages):
             for seed in said.get("seeds", study.seeds.tasks):
                 yield scoring(model, language, task, seed, variant.set)
         for kind in said.get("measure", study.measure):
-            yield measuring(model, language, kind, variant.set)
+            yield measuring(model, name, kind, variant.set)

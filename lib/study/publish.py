@@ -51,7 +51,9 @@ def write(study: str, folder: Path, found: list[dict]) -> None:
 
 
 def scores(found: list[dict]) -> list[dict]:
-    """One row a score. `what` is the task (percent), mlm_loss (nats), similarity (0 to 1, of
+    """One row a score and language of a model, such as `slk`; of a model of two, `slk (slk+swh)`.
+
+    `what` is the task (percent), mlm_loss (nats), similarity (0 to 1, of
     models without an MLM head) or bits_per_character.
 
     `step` is that of the scored model, `low` and `high` are the 95 % interval over test examples,
@@ -61,16 +63,14 @@ def scores(found: list[dict]) -> list[dict]:
     rows = []
     for record in found:
         metric, scale = _metric(record)
-        value = record["scores"].get(metric)
-        if value is None or record["language"] is None:
-            continue
         low, high = record.get("interval") or (None, None)
         model = record["model"]
         config = model.get("config", {})
-        rows.append(
-            {name: record[name] for name in ("id", "study", "language", "teacher", "seed")}
+        rows += [
+            {name: record[name] for name in ("id", "study", "teacher", "seed")}
             | {name: config.get(name) for name in SIZES}
             | {
+                "language": language,
                 "step": model["step"],
                 "what": record["task"] or metric,
                 "metric": metric,
@@ -82,8 +82,19 @@ def scores(found: list[dict]) -> list[dict]:
                 "changed": record["changed"],
                 "record": record,
             }
-        )
+            for language, value in _values(record, metric).items()
+        ]
     return rows
+
+
+def _values(record: dict, metric: str) -> dict[str, float]:
+    """The language of a row -> the score; none for a record without the score or a language."""
+    languages, scores = record.get("languages", []), record["scores"]
+    found = {record["language"]: scores.get(metric)}
+    if languages and not record["task"]:
+        found = {language: scores.get(f"{metric} ({language})") for language in languages}
+    group = f" ({'+'.join(languages)})" if languages else ""
+    return {f"{key}{group}": one for key, one in found.items() if key and one is not None}
 
 
 def _metric(record: dict) -> tuple[str, int]:

@@ -29,7 +29,7 @@ def compose(run: Run, model: dict, seconds: dict, **parts) -> dict:
 
     `model` says which model the numbers are about. `seconds` goes to `made`, and so do the reasons
     why an earlier source of data did not serve. `parts` are further sections: scores, history,
-    data, ...
+    data, ... Only a record about a model of several languages names them in `languages`.
     """
     parts, passed_over = _without(parts, "passed_over")
     made = {
@@ -40,6 +40,8 @@ def compose(run: Run, model: dict, seconds: dict, **parts) -> dict:
     }
     made |= {"passed_over": passed_over} if passed_over else {}
     models = [each for each in run.lineage() if steps.step(each.step).makes_model]
+    on_text = run.parent if run.group else run
+    several = on_text.language is not None and len(on_text.languages) > 1
     return {
         "id": run.id,
         "step": run.step,
@@ -53,6 +55,7 @@ def compose(run: Run, model: dict, seconds: dict, **parts) -> dict:
         "changed": run.changed,
         "source": run.study.source.kind,
         "chain": [each.id for each in models],
+        **({"languages": on_text.languages} if several else {}),
         **parts,
         "made": made,
     }

@@ -11,20 +11,24 @@ def resolve(step: str, parameters: dict) -> Run:
 
     Parameters: study; language, teacher, seed (0: the study's), order (of steps), overrides ({step:
     settings}); task and model_step (which model to score; the last by default) for a task or
-    measure; kind for a baseline. Raises StudyError for what does not exist or cannot be.
+    measure; group (of the model; by default `language` alone, else the first group with it) for a
+    task; kind for a baseline. Raises StudyError for what does not exist or cannot be.
     """
     entry, study = steps.step(step), studies.load(parameters["study"])
     language, teacher = parameters.get("language"), parameters.get("teacher") or ""
     overrides = checked(dict, parameters.get("overrides") or {}, "overrides")
     if step == "pretrain":
         pair = study.pair(None, teacher)
-        return chain(study, pair.languages[0], pair.teacher, overrides)[0]
+        return chain(study, next(iter(pair.groups)), pair.teacher, overrides)[0]
     seed = checked(Seed, parameters.get("seed") or 0, "parameter seed")
     if entry.kind == "baseline":
         return baseline(study, language, parameters["task"], parameters["kind"], teacher, overrides)
     order = tuple(parameters.get("order") or ())
     chain_seed = seed if entry.makes_model else 0
-    runs = chain(study, language, teacher, overrides, chain_seed, order)
+    name = language
+    if entry.kind == "task":
+        name = parameters.get("group") or study.name_of(language, teacher)
+    runs = chain(study, name, teacher, overrides, chain_seed, order)
     wanted = step if entry.makes_model else parameters.get("model_step") or runs[-1].step
     check_choice(wanted, [run.step for run in runs], f"study {study.name!r}: step")
     model = next(run for run in runs if run.step == wanted)
@@ -74,22 +78,27 @@ def baseline(study: Study, language, task, kind: str, teacher="", overrides=None
     """
     check_choice(task, study.tasks, f"study {study.name!r}: task")
     check_choice(kind, steps.choices("baseline", "kind"), f"study {study.name!r}: baseline")
-    default, _ = _settings(study, study.pair(language), None)
-    _, chosen = _settings(study, study.pair(language, teacher), overrides)
+    name = study.name_of(language, teacher)
+    default, _ = _settings(study, study.pair(study.name_of(language)), None)
+    _, chosen = _settings(study, study.pair(name, teacher), overrides)
     default, settings = (
         {"kind": kind, "train_limit": of_all["finetune"][task]["train_limit"]}
         for of_all in (default, chosen)
     )
     about = {"study": study, "language": language, "task": task}
     if kind == "static":
-        first = chain(study, language, teacher)[0]
+        first = chain(study, name, teacher)[0]
         about |= {"teacher": first.teacher, "parent": first}
     return _run("baseline", settings, default, **about)
 
 
 def _of_model(model: Run, step: str, language: str, overrides, task, seed) -> Run:
     """The run of a step that scores or measures a model."""
-    both = _settings(model.study, model.study.pair(language, model.teacher), overrides)
+    name = model.language or model.study.name_of(language, model.teacher)
+    pair = model.study.pair(name, model.teacher)
+    if task:
+        check_choice(language, pair.groups[name], f"language of a model of {name}")
+    both = _settings(model.study, pair, overrides)
     default, settings = (of_all[step][task] if task else of_all[step] for of_all in both)
     about = {"study": model.study, "language": language, "teacher": model.teacher}
     return _run(step, settings, default, task=task, seed=seed, parent=model, **about)

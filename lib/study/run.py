@@ -50,7 +50,8 @@ class Run:
             "vocabulary": f"V{self.settings.get('kept_tokens')}",
             "finetune": f"{self.task}.{self.parent and self.parent.step}.seed{self.seed}",
         }.get(self.step, f"{self.step}.{self.parent and self.parent.step}")
-        return f"{self.language or 'multilingual'}.{self.teacher}.{label}"
+        parts = (self.language or "multilingual", self.teacher, self.group, label)
+        return ".".join(part for part in parts if part != "")
 
     def identity(self) -> dict:
         """Everything that the result depends on, as plain values."""
@@ -112,7 +113,15 @@ class Run:
         """The languages whose text this run reads; none for a run that reads labels."""
         if self.task:
             return []
-        return [self.language] if self.language else [*fact("models", self.teacher).get("text", {})]
+        if not self.language:
+            return [*fact("models", self.teacher).get("text", {})]
+        return self.study.pair(self.language, self.teacher).groups[self.language]
+
+    @property
+    def group(self) -> str:
+        """The group, such as slk+swh, whose model a task run scores; empty for one language."""
+        of_model = self.parent.language if self.task and self.parent else None
+        return of_model if of_model and of_model != self.language else ""
 
     @property
     def taught_by(self) -> "Run":
@@ -130,6 +139,7 @@ class Run:
             "language": self.language,
             "teacher": self.teacher,
             "task": self.task,
+            "group": self.group or None,
             "kind": self.settings.get("kind"),
             "model_step": self.parent.step if kind in ("task", "measure") else None,
             "seed": self.seed if self.parent and kind != "measure" else None,

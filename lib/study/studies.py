@@ -20,11 +20,11 @@ from lib.checks import (
     checked,
     entry_of,
     one_of,
-    shown,
 )
 from lib.errors import StudyError
-from lib.facts import Source, fact
+from lib.facts import Source
 from lib.study import steps
+from lib.study.pairs import Pair, once
 from lib.study.recipes import by_recipe
 
 
@@ -33,25 +33,6 @@ def _ordered(order: list[str]) -> list[str]:
         names = ", ".join(order) or "nothing"
         raise ValueError(f"starts with pretrain and names each step once, got {names}")
     return order
-
-
-def _once(kind, least: int = 0):
-    """The type of a list of values of this kind, no two alike and no fewer than `least`."""
-
-    def check(values: list) -> list:
-        twice = next((value for value in values if values.count(value) > 1), None)
-        if twice is not None:
-            raise ValueError(f"{shown(twice)} stands twice; keep one")
-        if len(values) < least:
-            raise ValueError("there is none; name one or more")
-        return values
-
-    return Annotated[list[kind], AfterValidator(check)]
-
-
-def _key_of(name: str):
-    """The type of a key of params/<name>.yaml."""
-    return Annotated[Text, AfterValidator(lambda key: fact(name, key) and key)]
 
 
 _Task = one_of(lambda: facts.facts("tasks"))
@@ -67,13 +48,7 @@ class _Corpus(Checked):
 
 class _Seeds(Checked):
     chain: Seed
-    tasks: _once(Seed, 1)
-
-
-class _Pair(Checked):
-    teacher: _key_of("models")
-    languages: _once(_key_of("languages"), 1)
-    set: dict = {}  # noqa: RUF012 (pydantic copies it)
+    tasks: once(Seed, 1)
 
 
 class Variant(Checked):
@@ -83,27 +58,27 @@ class Variant(Checked):
 
     set: dict
     order: Order | None = None
-    score: _once(str) | None = None
-    tasks: _once(_Task) | None = None
-    seeds: _once(Seed, 1) | None = None
-    languages: _once(str) | None = None
-    measure: _once(_Measure) | None = None
+    score: once(str) | None = None
+    tasks: once(_Task) | None = None
+    seeds: once(Seed, 1) | None = None
+    languages: once(str) | None = None
+    measure: once(_Measure) | None = None
 
 
 class _File(Checked):
     title: Text
     source: Literal[facts.SOURCES]
     corpus: _Corpus
-    pairs: _once(_Pair, 1)
+    pairs: once(Pair, 1)
     steps: dict
     finetune: dict
-    score: _once(str)
-    tasks: _once(_Task)
+    score: once(str)
+    tasks: once(_Task)
     seeds: _Seeds
     order: Order | None = None
     variants: list[Variant] | None = None
     measure: dict | None = None
-    baselines: _once(one_of(lambda: steps.choices("baseline", "kind"))) | None = None
+    baselines: once(one_of(lambda: steps.choices("baseline", "kind"))) | None = None
     data_root: Text | None = None
     models_root: Text | None = None
 
@@ -122,18 +97,27 @@ class Study(_File):
         """The steps that a chain of the study may have: those with settings."""
         return tuple(step for step in steps.names("teacher", "cut") if step in self.settings)
 
-    def pair(self, language: str | None, teacher: str = "") -> _Pair:
-        """The first pair with this language (None: any) and teacher (empty: any), or StudyError."""
+    def pair(self, language: str | None, teacher: str = "") -> Pair:
+        """The first pair with this language or group (None: any) and teacher (empty: any), or
+        StudyError.
+        """
         file = f"params/studies/{self.name}.yaml"
-        languages = dict.fromkeys(name for pair in self.pairs for name in pair.languages)
+        languages = dict.fromkeys(name for pair in self.pairs for name in pair.groups)
         if language is not None:
             entry_of(languages, language, "language", file, "add it to `pairs`")
-        pairs = [pair for pair in self.pairs if language is None or language in pair.languages]
-        teachers: dict[str, _Pair] = {}
+        pairs = [pair for pair in self.pairs if language is None or language in pair.groups]
+        teachers: dict[str, Pair] = {}
         for pair in pairs:
             teachers.setdefault(pair.teacher, pair)
         what = "teacher" if language is None else f"teacher for {language!r}"
         return entry_of(teachers, teacher or pairs[0].teacher, what, file, "add the pair")
+
+    def name_of(self, language: str, teacher: str = "") -> str:
+        """`language` where a pair names it alone, else the first group that holds it, if any."""
+        pairs = [pair for pair in self.pairs if teacher in ("", pair.teacher)]
+        groups = {name: held for pair in pairs for name, held in pair.groups.items()}
+        holding = [name for name, held in groups.items() if language in held]
+        return language if language in groups else next(iter(holding), language)
 
 
 def load(name: str) -> Study:
@@ -218,7 +202,7 @@ def _root(given: str | None, variable: str) -> Path | None:
 
 def _check(study: Study, where: str) -> None:
     """StudyError where parts of the file do not fit each other."""
-    couples = [(pair.teacher, language) for pair in study.pairs for language in pair.languages]
+    couples = [(pair.teacher, language) for pair in study.pairs for language in pair.groups]
     for teacher, language in couples:
         if couples.count((teacher, language)) > 1:
             raise StudyError(

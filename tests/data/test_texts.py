@@ -7,6 +7,7 @@ import pytest
 
 from lib.data import texts
 from lib.errors import StudyError
+from lib.facts import Source
 
 
 @pytest.fixture(autouse=True)
@@ -52,6 +53,46 @@ def test_each_language_gives_as_many_sentences_as_the_longest():
         *("b1", "a4", "b2", "a5", "b1"),
     ]
     assert texts.balanced({"a": read["a"]}, "train") == read["a"]["train"]
+
+
+def test_a_group_trains_on_no_line_that_one_of_its_languages_holds_out(tmp_path):
+    own = {
+        "slk": {"train": ["s1", "c test", "c dev", "s2"], "dev": ["s dev", "c test"]},
+        "ces": {"train": ["c1", "s test"], "dev": ["c dev"]},
+    }
+    for language, parts in own.items():
+        folder = tmp_path / "corpora" / language
+        folder.mkdir(parents=True)
+        for part, lines in (parts | {"test": [f"{language[0]} test"]}).items():
+            (folder / f"{part}.txt").write_text("\n".join(lines), encoding="utf-8")
+    source = Source("local", tmp_path)
+
+    def both(part, limit=0):
+        return texts.load(["slk", "ces"], source, part, limit)
+
+    assert both("train") == ["s1", "c1", "s2", "c1"]
+    assert both("train", 1) == ["s1", "c1"]
+    assert both("dev") == ["s dev", "c dev"]
+    assert both("test") == ["s test", "c test"]
+    assert texts.load(["slk"], source, "train") == own["slk"]["train"]
+    assert [*texts.describe(["slk", "ces"], source)] == ["slk", "ces"]
+    assert texts.describe(["slk"], source) == texts.describe(["slk", "ces"], source)["slk"]
+    with pytest.raises(StudyError, match="tset"):
+        texts.load(["slk"], source, "tset")
+    with pytest.raises(StudyError, match="tset"):
+        texts.load(["slk", "ces"], source, "tset")
+
+
+def test_a_measure_of_a_text_of_several_languages_is_also_that_of_each():
+    def length(lines, least):
+        return {"lines": max(len(lines), least), "letters": len("".join(lines))}
+
+    text = ["a", "dd", "b", "ee", "c", "dd"]
+    assert texts.by_language(["slk"], text, length, 1) == {"lines": 6, "letters": 9}
+    assert texts.by_language(["slk", "swh"], text, length, 1) == {
+        **{"lines": 6, "letters": 9},
+        **{"lines (slk)": 3, "letters (slk)": 3, "lines (swh)": 2, "letters (swh)": 4},
+    }
 
 
 @pytest.mark.parametrize(
