@@ -16,9 +16,9 @@ def runs(name: str) -> list[Run]:
     study, found = studies.load(name), {}
     for variant in (studies.Variant(set={}), *study.variants):  # the first is the study itself
         for pair in study.pairs:
-            for name, languages in pair.groups.items():
-                if name in (variant.languages or pair.groups):
-                    for run in _of_variant(study, variant, pair.teacher, name, languages):
+            for group, languages in pair.groups.items():
+                if group in (variant.languages or pair.groups):
+                    for run in _of_variant(study, variant, pair.teacher, group, languages):
                         found.setdefault(run.id, run)
     return list(found.values())
 
