@@ -84,7 +84,7 @@ def _encoded(task: Task, split: str, tokenizer, max_length: int):
     check_length(max_length, tokenizer.model_max_length)
     examples, token = task.splits[split], task.kind == "token"
     batch = tokenizer(
-        [list(words) if token else words for words, _ in examples],
+        [_as_in_text(words, tokenizer) if token else words for words, _ in examples],
         is_split_into_words=token,
         truncation=True,
         max_length=max_length,
@@ -96,6 +96,12 @@ def _encoded(task: Task, split: str, tokenizer, max_length: int):
             "the texts, or choose another tokenizer"
         )
     return examples, batch
+
+
+def _as_in_text(words: tuple, tokenizer) -> list[str]:
+    """The words, with the space before each that some tokenizers make a part of its first token."""
+    space = "" if tokenizer.tokenize(" a") == tokenizer.tokenize("a") else " "
+    return [*words[:1], *(space + word for word in words[1:])]
 
 
 def _first_places(words: list) -> dict[int, int]:

@@ -1,6 +1,7 @@
 """Encoded examples against a slow walk over subwords; decoding counts every word."""
 
 import pytest
+import tokenizers
 import transformers
 
 from lib.data import encoding
@@ -204,3 +205,24 @@ def test_predictions_for_other_examples_are_refused():
         encoding.decode(task, "test", tokenizer, 9, [[0] * 9])
     with pytest.raises(IndexError):
         encoding.decode(task, "test", tokenizer, 9, [[0], [0]])
+
+
+@pytest.mark.parametrize("prefix", [True, False])
+def test_words_are_cut_as_in_a_text(prefix):
+    """A byte-level BPE makes the space before a word a part of its first token, but for a file
+    that puts a space before each word by itself.
+    """
+    own = tokenizers.Tokenizer(tokenizers.models.BPE())
+    own.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=prefix)
+    alphabet = tokenizers.pre_tokenizers.ByteLevel.alphabet()
+    trainer = tokenizers.trainers.BpeTrainer(vocab_size=300, initial_alphabet=alphabet)
+    own.train_from_iterator(["the cat sat on the mat"] * 9, trainer)
+    fast = transformers.PreTrainedTokenizerFast(tokenizer_object=own, model_max_length=32)
+    words = ("the", "cat", "sat")
+    task = token_task([(words, ("O", "B-PER", "O"))])
+    (found,) = encoding.encode(task, "test", fast, 32)
+    assert found["input_ids"] == fast("the cat sat", add_special_tokens=False)["input_ids"]
+    assert len(found["input_ids"]) == 3
+    gold, predicted = encoding.decode(task, "test", fast, 32, [[0, 1, 2]])
+    assert gold == [("O", "B-PER", "O")] and predicted == [("O", "B-PER", "I-PER")]
+    assert encoding.cut_off(task, "test", fast, 32) == 0
