@@ -106,6 +106,6 @@ def test_make_calls_the_tools_of_the_clone(clone):
         (clone / name).touch()
         os.utime(clone / name, (0, 0))
     for words in (("demo",), ("study", "STUDY=no"), ("study", "STUDY=007", "CORES=1")):
-        done = run(clone, "make", "-n", *words)
+        done = run(clone, "make", "--no-print-directory", "-n", *words)
         assert done.returncode == 0 and done.stdout.startswith(".venv/bin/snakemake --cores ")
         assert done.stdout.count("\n") == 1

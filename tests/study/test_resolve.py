@@ -31,7 +31,7 @@ def other(step, key, value):
     if isinstance(value, bool):
         return not value
     if isinstance(value, int):
-        return value + (4 if key == "hidden_size" else 1)
+        return value + {"hidden_size": 4, "num_attention_heads": 2}.get(key, 1)
     return value / 2 + 0.1
 
 

@@ -142,7 +142,7 @@ def test_the_head_has_its_own_rate_and_the_encoder_keeps_its():
     model, data = toy(), task()
     trainers = {
         factor: finetuning.TaskTrainer(
-            model, data, TOKENIZER, SETTINGS | {"head_rate": factor}, 1, "unused"
+            model, data, TOKENIZER, SETTINGS | {"head_rate": factor}, 1, "unused", "no"
         )
         for factor in (1.0, 20.0)
     }
