@@ -69,6 +69,8 @@ def main() -> None:
         for name, case in plan("full", threads).items()
         if not names or any(each in name for each in names)
     }
+    published = json.loads(file.read_text(encoding="utf-8")) if names and file.exists() else {}
+    _check(names, wanted, published, about)
     record = json.loads(part.read_text(encoding="utf-8")) if part.exists() else {}
     if not record.items() >= about.items():
         record = about | {"minutes": 0.0, "commits": {}, "results": {}}
@@ -80,14 +82,32 @@ def main() -> None:
             record["commits"][name] = about["environment"]["commit"]
             files.write_json(part, record)
             print(f"{record['minutes']:6.1f} min  {name}: {json.dumps(result)[:300]}", flush=True)
-    if names and file.exists():
-        published = json.loads(file.read_text(encoding="utf-8"))
-        record["minutes"] += published["minutes"]
-        for section in ("commits", "results"):
-            record[section] = published[section] | record[section]
+    record["minutes"] += published.get("minutes", 0)
+    for section in ("commits", "results"):
+        record[section] = published.get(section, {}) | record[section]
     files.write_json(file, record)
     part.unlink()
     print(f"written: {file.name}")
+
+
+def _check(names: list[str], wanted: dict, published: dict, about: dict) -> None:
+    """End with one sentence if no case has such a name, or if the published record, which new
+    cases would join, was made on another machine or with other versions.
+    """
+    if not wanted:
+        sys.exit(
+            f"no case has {' or '.join(names)} in its name; run `python -m benchmarks` for all"
+        )
+    if not published:
+        return
+    own, now = published["environment"], about["environment"]
+    other = [name for name in ("device", "threads", "inputs") if published[name] != about[name]]
+    other += [name for name in now if name != "commit" and own.get(name) != now[name]]
+    if other:
+        sys.exit(
+            f"the published record was made with another {', '.join(dict.fromkeys(other))}; run "
+            "`make bench`, which measures all cases anew"
+        )
 
 
 def _run(function: str, arguments: dict, threads: int) -> dict:

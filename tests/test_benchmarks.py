@@ -118,6 +118,14 @@ def test_a_killed_benchmark_goes_on_and_replaces_the_record_at_the_end(data, tmp
     record = json.loads(published.read_text())
     assert began[5:] == ["two"]
     assert record["results"].keys() == record["commits"].keys() == {"a", "b"}
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "zzz"])
+    with pytest.raises(SystemExit, match="no case has zzz in its name"):
+        benchmark.main()
+    published.write_text(json.dumps(record | {"device": "another"}))
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "b"])
+    with pytest.raises(SystemExit, match="made with another device; run `make bench`"):
+        benchmark.main()
+    assert began[6:] == []
 
 
 def test_every_case_of_the_plan_exists():

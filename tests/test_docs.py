@@ -153,6 +153,14 @@ def test_the_speed_page_has_the_benchmark_table():
     assert rows == committed, "docs/speed.md: copy the table of figures/benchmark.md"
 
 
+def test_the_times_in_the_prose_of_the_speed_page_are_in_its_table():
+    text = text_of(files.ROOT / "docs" / "speed.md")
+    (said,) = (part for part in text.split("\n\n") if part.startswith("With one thread, a text"))
+    times = re.findall(r"[\d.]+(?= ms)", said)
+    row = "\n".join(line for line in text.splitlines() if line.startswith("| cpu | 1 |"))
+    assert len(times) == 3 and all(f"| {time} |" in row for time in times)
+
+
 def test_python_examples_run():
     page = files.ROOT / "docs" / "running.md"
     examples = [code for kind, code in FENCE.findall(text_of(page)) if kind == "python"]

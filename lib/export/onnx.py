@@ -50,7 +50,7 @@ def to_onnx(model, tokenizer, folder: Path, texts: list[str], card: str = "") ->
 
     The folder holds config.json, the tokenizer and the card, onnx/model.onnx (float32) and
     onnx/model_quantized.onnx (8 bits). An encoder has its torch weights and the files of
-    sentence-transformers too; of task models, one that reads the first token has weights. One half
+    sentence-transformers too; a task model has weights if `task_head.reads_alike` says so. One half
     of the texts sets the scales, the other half is compared. Texts are cut at 128 tokens.
     Raises StudyError for a folder that holds other files, for text that the vocabulary does not
     know, for a model without an export or of 2 GB, and if float32 and torch differ.

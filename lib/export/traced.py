@@ -1,8 +1,8 @@
 """ONNX files of the families that `graph` does not write: torch records the model's own operations,
 and ONNX Runtime makes 8 bits of them.
 
-The files are right, but slower than those of `graph`, and 8 bits lose more: whole rows of a matrix
-share a scale, whatever enters them.
+The files are right, but slower than those of `graph`, and 8 bits lose more: no neuron stays in
+float32, no input is smoothed, and the whole table of the tokens has one scale.
 """
 
 import logging

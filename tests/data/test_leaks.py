@@ -2,6 +2,8 @@
 
 import random
 
+import pytest
+
 from lib.data import leaks
 from lib.facts import Source
 
@@ -58,6 +60,7 @@ def test_the_table_counts_what_the_text_contains(tmp_path):
     assert leaks.table(["xyz"], ["sa"], source, 1) == [("xyz", "sa", 2, 0)]
 
 
+@pytest.mark.slow
 def test_no_test_sentence_is_in_the_real_text(shared):
     languages, names = ["mlt", "slk", "swh"], ["tc", "sa", "ner", "pos"]
     rows = leaks.table(languages, names, Source("local", shared / "data"), 0)
