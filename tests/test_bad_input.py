@@ -681,13 +681,13 @@ FACTS = {
         "languages",
         False,
         {"name": "Norwegian", "script": "Latn"},
-        "the name False is not text (YAML reads a bare no, yes",
+        "False is not text (YAML reads a bare no, yes",
     ),
     "a language of digits": (
         "languages",
         12,
         {"name": "X", "script": "Latn"},
-        "the name 12 is not text; put it in quotes",
+        "12 is not text; put it in quotes",
     ),
     "a language without a script": (
         "languages",
@@ -945,7 +945,7 @@ FACTS = {
         "languages",
         None,
         "- mlt\n",
-        "languages.yaml: holds a list, expected `key: value` lines",
+        "languages.yaml: holds ['mlt'], expected `key: value` lines",
     ),
     "a bomb": (
         "models",

@@ -7,6 +7,8 @@ notebooks/study.
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from pydantic import create_model
+
 from lib import facts
 from lib.checks import Checked, checked, entry_of
 from lib.study import settings as settings_of
@@ -94,6 +96,14 @@ REGISTRY = (  # the order of the models is the paper's; a study may change it
     Step("lens", "measure", "80_logit_lens", settings_of.Lens, label="logit lens"),
     Step("export", "measure", "90_export", settings_of.Export, label="export"),
 )
+_SomeFinetuning = create_model(  # of which any may be left out
+    "_SomeFinetuning",
+    __base__=settings_of.Finetuning,
+    **{
+        name: (field.rebuild_annotation(), None)
+        for name, field in settings_of.Finetuning.model_fields.items()
+    },
+)
 LATER = {  # step -> its settings that came after published records, with their defaults
     entry.name: {
         name: field.default
@@ -133,12 +143,13 @@ def merged(name: str, base: dict, given: dict | None, where: str) -> dict:
     tasks = facts.facts("tasks")
     sections = {*tasks, *(entry["kind"] for entry in tasks.values())}
     general = {key: value for key, value in given.items() if key not in sections}
-    checked(known, general, where, partly=True)
+    checked(_SomeFinetuning, general, where)
     result = {}
     for task, entry in tasks.items():
         result[task] = base.get(task, {}) | general
         for section in (entry["kind"], task):
-            result[task] |= checked(known, given.get(section, {}), f"{where}: {section}", True)
+            checked(_SomeFinetuning, given.get(section, {}), f"{where}: {section}")
+            result[task] |= given.get(section, {})
         if entry["kind"] == "token":
             result[task]["pooling"] = "first"  # the head of a token task reads every token
         result[task] = checked(known, result[task], f"{where}: {entry['kind']}").model_dump()
