@@ -69,11 +69,9 @@ def _leaks(runs: list[Run]) -> None:
     from lib.data.leaks import table
 
     study = runs[0].study
-    groups = [group for pair in study.pairs for group in pair.groups.values()]
-    languages = dict.fromkeys(itertools.chain(*groups))
-    for language, task, count, known in table(
-        languages, study.tasks, study.source, study.corpus["train"]
-    ):
+    languages = dict.fromkeys(itertools.chain(*(held for _, _, held in study.students)))
+    sentences = study.corpus["train"]
+    for language, task, count, known in table(languages, study.tasks, study.source, sentences):
         print(f"{language} {task:3} {count:6,} test examples, {known:,} in the text")
 
 

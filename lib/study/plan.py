@@ -15,11 +15,10 @@ def runs(name: str) -> list[Run]:
     """All runs of a study, in an order in which they can be made."""
     study, found = studies.load(name), {}
     for variant in (studies.Variant(set={}), *study.variants):  # the first is the study itself
-        for pair in study.pairs:
-            for group, languages in pair.groups.items():
-                if group in (variant.languages or pair.groups):
-                    for run in _of_variant(study, variant, pair.teacher, group, languages):
-                        found.setdefault(run.id, run)
+        for pair, name, languages in study.students:
+            if name in (variant.languages or [name]):
+                for run in _of_variant(study, variant, pair.teacher, name, languages):
+                    found.setdefault(run.id, run)
     return list(found.values())
 
 
