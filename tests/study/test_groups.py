@@ -5,7 +5,7 @@ import toy_study
 
 from lib.errors import StudyError
 from lib.study import plan, publish, studies
-from lib.study.resolve import chain, resolve, scoring
+from lib.study.plan import chain, resolve, scoring
 
 pytestmark = pytest.mark.usefixtures("toy")
 STUDY = toy_study.STUDY | {
