@@ -13,6 +13,7 @@ from lib.checks import Checked, Count, Name, Positive, Rate, Share, Text, checke
 from lib.errors import StudyError
 
 SOURCES = ("sample", "local", "hub")
+_checked: dict[str, dict] = {}  # the facts as they were when they were checked
 
 
 @dataclass(frozen=True)
@@ -52,13 +53,25 @@ def read_yaml(file: Path) -> dict:
     StudyError with file and line if it cannot be read, is malformed, or holds a key twice or an
     alias.
     """
-    return _parsed(file, _changed(file))
+    try:
+        return _parsed(file, file.stat().st_mtime_ns)
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        raise StudyError(f"{file}: there is no such file") from None
+    except OSError as error:
+        message = f"{file}: cannot be read ({error.strerror}); correct its rights"
+        raise StudyError(message) from None
 
 
 def facts(name: str) -> dict:
     """All entries of params/<name>.yaml; StudyError unless each has its keys and types."""
-    file = files.PARAMS / f"{name}.yaml"
-    return _checked_facts(name, file, _changed(file))
+    entries = read_yaml(files.PARAMS / f"{name}.yaml")
+    if _checked.get(name) is not entries:
+        where = f"params/{name}.yaml"
+        checked(_KINDS.get(name, dict[Name, dict]), entries, where)
+        for key, entry in entries.items() if name == "models" else ():
+            checked(_MAKES[entry["make"]], entry, f"{where}: {key}")
+        _checked[name] = entries
+    return entries
 
 
 def fact(name: str, key: str) -> dict:
@@ -118,26 +131,6 @@ def _parsed(file: Path, changed: int) -> dict:
         holds = "nothing" if content is None else shown(content)
         raise StudyError(f"{file}: holds {holds}, expected `key: value` lines")
     return content
-
-
-def _changed(file: Path) -> int:
-    """The time of the file's last change; StudyError if there is no such file."""
-    try:
-        if not file.is_file():
-            raise StudyError(f"{file}: there is no such file")
-        return file.stat().st_mtime_ns
-    except OSError as error:
-        message = f"{file}: cannot be read ({error.strerror}); correct its rights"
-        raise StudyError(message) from None
-
-
-@functools.lru_cache(maxsize=256)
-def _checked_facts(name: str, file: Path, changed: int) -> dict:
-    entries, where = read_yaml(file), f"params/{name}.yaml"
-    checked(_KINDS.get(name, dict[Name, dict]), entries, where)
-    for key, entry in entries.items() if name == "models" else ():
-        checked(_MAKES[entry["make"]], entry, f"{where}: {key}")
-    return entries
 
 
 class _Open(Checked):

@@ -76,13 +76,8 @@ def _leaks(runs: list[Run]) -> None:
 
 
 _COMMANDS = {
-    "status": _status,
-    "check": _check,
-    "make": _make,
-    "collect": _collect,
-    "publish": _publish,
-    "repeat": _repeat,
-    "leaks": _leaks,
+    command.__name__.removeprefix("_"): command
+    for command in (_status, _check, _make, _collect, _publish, _repeat, _leaks)
 }
 
 
