@@ -34,7 +34,7 @@ def shown(value) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
-def only(kind: type, allowed: Callable[[Any], Any], said: str):
+def _only(kind: type, allowed: Callable[[Any], Any], said: str):
     """The type of a value of this kind that `allowed` accepts; `said` goes on after another one."""
 
     def check(value, as_kind):
@@ -47,7 +47,7 @@ def only(kind: type, allowed: Callable[[Any], Any], said: str):
 
 def within(kind: type, allowed: Callable[[Any], bool], hint: str):
     """The type of a number of this kind that `allowed` accepts; `hint` says which these are."""
-    return only(kind, allowed, f"is out of range; {hint}")
+    return _only(kind, allowed, f"is out of range; {hint}")
 
 
 def one_of(choices: Callable[[], Iterable]):
@@ -63,10 +63,10 @@ def _one_of(value, choices):
 
 
 def _like(pattern: str, said: str):
-    return only(str, re.compile(pattern).fullmatch, said)
+    return _only(str, re.compile(pattern).fullmatch, said)
 
 
-Text = only(str, str.isprintable, "holds a character that cannot be printed; take it out")
+Text = _only(str, str.isprintable, "holds a character that cannot be printed; take it out")
 Name = _like(
     _NAME,
     "cannot be a name, since it becomes part of file names; take letters a to z and digits, after "

@@ -111,13 +111,13 @@ def finish_scoring(run: Run, scores: dict, data: dict, **parts) -> dict:
     parts |= {"scores": scores, "data": data}
     if run.step == "baseline":
         about = {"id": run.id, "step": run.step, "parameters": parts.pop("parameters")}
-        record = records.compose(run, about, _seconds(run, parts), **parts)
     else:
         about = records.read(run.parent)["model"]
-        record = records.compose(run, about, _seconds(run, parts), **parts)
-        with files.alone(run.parent.folder / "README.md", f"writing the card of {run.parent.id}"):
-            text = _card(run.parent, record)
-            files.write_whole(run.parent.folder / "README.md", text)
+    record = records.compose(run, about, _seconds(run, parts), **parts)
+    if run.step != "baseline":
+        place = run.parent.folder / "README.md"
+        with files.alone(place, f"writing the card of {run.parent.id}"):
+            files.write_whole(place, _card(run.parent, record))
     return _finished(run, record)
 
 

@@ -47,7 +47,6 @@ def compose(run: Run, model: dict, seconds: dict, **parts) -> dict:
         "environment": environment(),
     }
     made |= {"passed_over": passed_over} if passed_over else {}
-    models = [each for each in run.lineage() if steps.step(each.step).makes_model]
     on_text = run.parent if run.group else run
     several = on_text.language is not None and len(on_text.languages) > 1
     return {
@@ -62,7 +61,7 @@ def compose(run: Run, model: dict, seconds: dict, **parts) -> dict:
         "settings": {each.step: each.stated for each in run.lineage()},
         "changed": run.changed,
         "source": run.study.source.kind,
-        "chain": [each.id for each in models],
+        "chain": [each.id for each in run.lineage() if steps.step(each.step).makes_model],
         **({"languages": on_text.languages} if several else {}),
         **parts,
         "made": made,

@@ -127,8 +127,10 @@ def load(name: str) -> Study:
 def _load(name: str, file: Path, _state: tuple) -> Study:
     where = f"params/studies/{name}.yaml"
     raw = checked(_File, facts.read_yaml(file), where)
-    order = tuple(raw.order or steps.names("teacher", "cut"))
+    source = os.environ.get("STUDY_SOURCE") or raw.source
+    check_choice(source, facts.SOURCES, "STUDY_SOURCE")
     chain, measures = steps.names("teacher", "cut"), steps.names("measure")
+    order = tuple(raw.order or chain)
     settings = {"finetune": steps.merged("finetune", {}, raw.finetune, f"{where}: finetune")}
     given = dict.fromkeys([*raw.steps, *order]) | raw.steps
     settings |= _merged({}, given, chain, f"{where}: steps")
@@ -138,7 +140,7 @@ def _load(name: str, file: Path, _state: tuple) -> Study:
         **dict(raw)
         | {
             "name": name,
-            "source": Source(_source(raw.source), _root(raw.data_root, "STUDY_DATA_ROOT")),
+            "source": Source(source, _root(raw.data_root, "STUDY_DATA_ROOT")),
             "models_root": _root(raw.models_root, "STUDY_MODELS_ROOT"),
             "corpus": raw.corpus.model_dump(),
             "order": order,
@@ -185,13 +187,6 @@ def _merged(base: dict, given: dict, known: tuple, where: str) -> dict:
         check_choice(step, known, where)
         result[step] = steps.merged(step, base.get(step, {}), changes, f"{where}: {step}")
     return result
-
-
-def _source(given: str) -> str:
-    """The kind of source that STUDY_SOURCE or a study file names."""
-    kind = os.environ.get("STUDY_SOURCE") or given
-    check_choice(kind, facts.SOURCES, "STUDY_SOURCE")
-    return kind
 
 
 def _root(given: str | None, variable: str) -> Path | None:
