@@ -85,6 +85,18 @@ def test_a_changed_file_is_read_again(tmp_path):
     assert facts.read_yaml(file) == {"a": 2}
 
 
+def test_a_file_that_may_not_be_read_is_one_sentence(tmp_path, monkeypatch):
+    file = written(tmp_path, "a: 1\n")
+
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("builtins.open", refuse)
+    said = r"a\.yaml: cannot be read \(Permission denied\); correct its rights$"
+    with pytest.raises(StudyError, match=said):
+        facts.read_yaml(file)
+
+
 @pytest.mark.parametrize("name", ["languages", "models", "tasks", "training", "corpora"])
 def test_the_facts_are_there(name):
     assert facts.facts(name)

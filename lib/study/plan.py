@@ -66,12 +66,10 @@ def resolve(step: str, parameters: dict) -> Run:
     seed = checked(Seed, parameters.get("seed") or 0, "parameter seed")
     if entry.kind == "baseline":
         return baseline(study, language, parameters["task"], parameters["kind"], teacher, overrides)
-    order = tuple(parameters.get("order") or ())
-    chain_seed = seed if entry.makes_model else 0
-    name = language
+    name, chain_seed = language, seed if entry.makes_model else 0
     if entry.kind == "task":
         name = parameters.get("group") or study.name_of(language, teacher)
-    runs = chain(study, name, teacher, overrides, chain_seed, order)
+    runs = chain(study, name, teacher, overrides, chain_seed, parameters.get("order") or ())
     wanted = step if entry.makes_model else parameters.get("model_step") or runs[-1].step
     check_choice(wanted, [run.step for run in runs], f"study {study.name!r}: step")
     model = next(run for run in runs if run.step == wanted)
