@@ -15,14 +15,13 @@ from pydantic import (
     ConfigDict,
     TypeAdapter,
     ValidationError,
+    WrapValidator,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
 
 from lib.errors import StudyError
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}"  # a name is part of run ids, and so of file names
-_OR_MORE, _ABOVE = (f"give a number {lowest}, below 1e12" for lowest in ("of 0 or more", "above 0"))
 _adapter = functools.cache(TypeAdapter)  # one of a kind takes a moment to build
 _SHOWN = 100  # characters of a wrong value that a message shows
 
@@ -35,43 +34,20 @@ def shown(value) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
-def _name(text: Any) -> str:
-    if not isinstance(text, str):
-        hint = " (YAML reads a bare no, yes, on and off as a truth value)"
-        hint = hint if isinstance(text, bool) else ""
-        raise ValueError(f"the name {shown(text)} is not text{hint}; put it in quotes")
-    if not re.fullmatch(_NAME, text):
-        raise ValueError(
-            f"{shown(text)} cannot be a name, since it becomes part of file names; take letters "
-            "a to z and digits, after the first also . _ -, 100 at most"
-        )
-    return text
+def _only(kind: type, allowed: Callable[[Any], Any], said: str):
+    """The type of a value of this kind that `allowed` accepts; `said` goes on after another one."""
 
+    def check(value, as_kind):
+        if not allowed(found := as_kind(value)):
+            raise ValueError(f"{shown(value)} {said}")
+        return found
 
-def _text(allowed: Callable[[str], Any], said: str):
-    """The type of a text that `allowed` accepts; `said` goes on after a text that it does not."""
-
-    def check(text: str) -> str:
-        if not allowed(text):
-            raise ValueError(f"{shown(text)} {said}")
-        return text
-
-    return Annotated[str, AfterValidator(check)]
-
-
-def _like(pattern: str) -> Callable[[str], Any]:
-    return re.compile(pattern).fullmatch
+    return Annotated[kind, WrapValidator(check)]
 
 
 def within(kind: type, allowed: Callable[[Any], bool], hint: str):
     """The type of a number of this kind that `allowed` accepts; `hint` says which these are."""
-
-    def check(value):
-        if not allowed(value):
-            raise PydanticCustomError("out_of_range", "{hint}", {"hint": hint})
-        return value
-
-    return Annotated[kind, AfterValidator(check)]
+    return _only(kind, allowed, f"is out of range; {hint}")
 
 
 def one_of(choices: Callable[[], Iterable]):
@@ -86,11 +62,20 @@ def _one_of(value, choices):
     return value
 
 
-Text = _text(str.isprintable, "holds a character that cannot be printed; take it out")
-Below = _text(_like(f"{_NAME}(/{_NAME})*"), "is not a path below a folder; write it as name/name")
-Repository = _text(_like(f"{_NAME}(/{_NAME})?"), "is not an id of the hub; write owner/name")
-Sha256 = _text(_like("[0-9a-f]{64}"), "is no sha256; write its 64 digits, 0 to 9 and a to f")
-Name = Annotated[Any, AfterValidator(_name)]
+def _like(pattern: str, said: str):
+    return _only(str, re.compile(pattern).fullmatch, said)
+
+
+Text = _only(str, str.isprintable, "holds a character that cannot be printed; take it out")
+Name = _like(
+    _NAME,
+    "cannot be a name, since it becomes part of file names; take letters a to z and digits, after "
+    "the first also . _ -, 100 at most",
+)
+Below = _like(f"{_NAME}(/{_NAME})*", "is not a path below a folder; write it as name/name")
+Repository = _like(f"{_NAME}(/{_NAME})?", "is not an id of the hub; write owner/name")
+Sha256 = _like("[0-9a-f]{64}", "is no sha256; write its 64 digits, 0 to 9 and a to f")
+_OR_MORE, _ABOVE = (f"give a number {lowest}, below 1e12" for lowest in ("of 0 or more", "above 0"))
 Count = within(int, lambda number: 0 <= number < 1e12, _OR_MORE)
 Positive = within(int, lambda number: 0 < number < 1e12, _ABOVE)
 Seed = within(int, lambda number: 0 <= number < 2**32, f"give a whole number below {2**32}")
@@ -114,19 +99,13 @@ class Checked(BaseModel):
         return given
 
 
-def checked(kind, value, where: str, partly: bool = False):
-    """`value` as a Checked class or annotation; StudyError names the place and the mistake.
-
-    With `partly` a mapping may lack keys, and comes back as it is.
-    """
+def checked(kind, value, where: str):
+    """`value` as a Checked class or annotation; StudyError names the place and the mistake."""
     try:
-        found = _adapter(kind).validate_python(value, strict=True)
-        return value if partly else found
+        return _adapter(kind).validate_python(value, strict=True)
     except ValidationError as error:
         errors = error.errors(include_url=False)
     wrong = [error for error in errors if error["type"] != "missing"]
-    if partly and not wrong:
-        return value
     first = (wrong or errors)[0]
     if isinstance(error := first.get("ctx", {}).get("error"), StudyError):
         raise error  # of another file, which it names
@@ -135,24 +114,10 @@ def checked(kind, value, where: str, partly: bool = False):
         way = way[:-1]
         missing = sorted(error["loc"][-1] for error in errors if error["loc"][:-1] == way)
         said = f"{', '.join(missing)} is missing; add it"
-    place = [where, *_keys(value, way, first["input"])]
-    if first["type"] == "union_tag_invalid":
-        place.append(first["ctx"]["discriminator"].strip("'"))
-    raise StudyError(f"{': '.join(place)}: {said}")
-
-
-def _keys(value, way, wrong_part) -> list[str]:
-    """The keys of mappings in the place of an error, without positions in lists and type names."""
-    keys = []
-    for number, part in enumerate(way, 1):
-        if isinstance(value, dict) and part in value:
-            if value is wrong_part or (number < len(way) and isinstance(value[part], str)):
-                continue  # the name of a type, which is a key here too
-            keys.append(str(part))
-        elif not (isinstance(value, list) and isinstance(part, int)):
-            continue
-        value = value[part]
-    return keys
+    elif way[-1:] == ("[key]",):  # which the message shows
+        way = way[:-2]
+    keys = [str(part) for part in way if not isinstance(part, int)]  # a position in a list is none
+    raise StudyError(f"{': '.join([where, *keys])}: {said}")
 
 
 _TYPES = {
@@ -170,23 +135,19 @@ def _said(error: dict) -> str:
     kind, value, context = error["type"], error["input"], error.get("ctx", {})
     if kind == "value_error":  # of a validator of this project
         return str(context["error"])
-    if kind == "out_of_range":
-        return f"{shown(value)} is out of range; {context['hint']}"
-    if kind in ("literal_error", "union_tag_invalid"):
-        choices = context.get("expected", context.get("expected_tags", ""))
-        value = value[context["discriminator"].strip("'")] if "tag" in context else value
-        choices = choices.replace("'", "").replace(" or ", ", ")
+    if kind == "literal_error":
+        choices = context["expected"].replace("'", "").replace(" or ", ", ")
         return f"{shown(value)} is none of {choices}; take one of these"
-    if kind == "union_tag_not_found":
-        return f"{context['discriminator'].strip(chr(39))} is missing; add it"
-    if kind in ("model_type", "model_attributes_type"):
+    if kind == "model_type":
         return f"expected `key: value` pairs, got {shown(value)}"
     if kind.removesuffix("_type") in _TYPES:
         hint = ""
         if kind == "float_type" and isinstance(value, str):
             hint = " (YAML reads 5e-5 as text: write 5.0e-5)"
+        if kind == "string_type" and isinstance(value, bool):
+            hint = " (YAML reads a bare no, yes, on and off as a truth value)"
         if kind == "string_type" and isinstance(value, (int, float, date)):
-            hint = "; put it in quotes"
+            hint += "; put it in quotes"
         return f"{shown(value)} is not {_TYPES[kind.removesuffix('_type')]}{hint}"
     return f"{shown(value)} cannot be taken ({error['msg']})"
 

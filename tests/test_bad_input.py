@@ -24,7 +24,7 @@ from lib.data import corpora, hub, tasks
 from lib.errors import StudyError
 from lib.facts import Source
 from lib.study import __main__ as commands
-from lib.study import make, plan, publish, resolve, studies
+from lib.study import make, plan, publish, studies
 from lib.train import distillation, pretraining, teachers
 
 pytestmark = pytest.mark.slow
@@ -393,12 +393,12 @@ def test_names_of_studies_that_could_mean_something_to_a_shell_or_a_folder(name,
 
 
 def chain(**given):
-    return lambda: resolve.chain(studies.load("toy"), **({"language": "mlt"} | given))
+    return lambda: plan.chain(studies.load("toy"), **({"language": "mlt"} | given))
 
 
 def scoring(language="mlt", task="tc", seed=1, overrides=None):
-    model = resolve.chain
-    return lambda: resolve.scoring(
+    model = plan.chain
+    return lambda: plan.scoring(
         model(studies.load("toy"), language)[-1], language, task, seed, overrides
     )
 
@@ -414,7 +414,7 @@ def notebook(step, **given):
         "task": "tc",
         "model_step": "",
     }
-    return lambda: resolve.resolve(step, values | given)
+    return lambda: plan.resolve(step, values | given)
 
 
 REQUESTS = {
@@ -681,13 +681,13 @@ FACTS = {
         "languages",
         False,
         {"name": "Norwegian", "script": "Latn"},
-        "the name False is not text (YAML reads a bare no, yes",
+        "False is not text (YAML reads a bare no, yes",
     ),
     "a language of digits": (
         "languages",
         12,
         {"name": "X", "script": "Latn"},
-        "the name 12 is not text; put it in quotes",
+        "12 is not text; put it in quotes",
     ),
     "a language without a script": (
         "languages",
@@ -945,7 +945,7 @@ FACTS = {
         "languages",
         None,
         "- mlt\n",
-        "languages.yaml: holds a list, expected `key: value` lines",
+        "languages.yaml: holds ['mlt'], expected `key: value` lines",
     ),
     "a bomb": (
         "models",

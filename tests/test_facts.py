@@ -57,9 +57,9 @@ def test_a_mapping_is_read_as_it_stands(tmp_path):
         (f"a: {'9' * 5000}\n", 1, "cannot be read (Exceeds the limit"),
         ("a: 1\n--- \nb: 2\n", 2, "not valid YAML: but found another document"),
         ("a: \x00\n", "?", "not valid YAML"),
-        ("- a\n- b\n", None, "holds a list, expected `key: value` lines"),
+        ("- a\n- b\n", None, "holds ['a', 'b'], expected `key: value` lines"),
         ("", None, "holds nothing, expected"),
-        ("just text\n", None, "holds plain text, expected"),
+        ("just text\n", None, "holds 'just text', expected"),
         (
             b"a: caf\xe9\n",
             None,
@@ -83,6 +83,18 @@ def test_a_changed_file_is_read_again(tmp_path):
     written(tmp_path, "a: 2\n")
     os.utime(file, ns=(1, 1))
     assert facts.read_yaml(file) == {"a": 2}
+
+
+def test_a_file_that_may_not_be_read_is_one_sentence(tmp_path, monkeypatch):
+    file = written(tmp_path, "a: 1\n")
+
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("builtins.open", refuse)
+    said = r"a\.yaml: cannot be read \(Permission denied\); correct its rights$"
+    with pytest.raises(StudyError, match=said):
+        facts.read_yaml(file)
 
 
 @pytest.mark.parametrize("name", ["languages", "models", "tasks", "training", "corpora"])
@@ -120,7 +132,7 @@ SIZES = {"model_type": "bert", "hidden_size": 0}
         ("languages", "mlt.flores", "../x", "mlt: flores: '../x' cannot name published data"),
         ("languages", "mlt", "Maltese", "mlt: expected `key: value` pairs, got 'Maltese'"),
         ("languages", "a/b", {}, "'a/b' cannot be a name"),
-        ("languages", False, {}, "the name False is not text (YAML reads a bare no"),
+        ("languages", False, {}, "False is not text (YAML reads a bare no"),
         ("tasks", "tc.kind", "text", "tc: kind: 'text' is none of sequence, token; take one"),
         ("tasks", "tc.folder", "..", "tc: folder: '..' cannot be a name"),
         ("tasks", "tc.extensions", "tsv", "tc: extensions: 'tsv' is not a list"),
@@ -162,7 +174,7 @@ SIZES = {"model_type": "bert", "hidden_size": 0}
             "1/../../x",
             "e5-small: version: '1/../../x' cannot be a na",
         ),
-        ("models", "e5-small.version", 0.3, "e5-small: version: the name 0.3 is not text; put it"),
+        ("models", "e5-small.version", 0.3, "e5-small: version: 0.3 is not text; put it"),
         ("models", "e5-small.package", "-r", "e5-small: package: '-r' cannot be a name"),
         ("models", "e5-small.revision", "x", "e5-small: unknown key 'revision'; it takes adapted"),
         ("models", "mbert.adapted", {"mlt": {}}, "mbert: adapted: mlt: licence, repository, rev"),

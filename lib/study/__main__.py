@@ -69,22 +69,15 @@ def _leaks(runs: list[Run]) -> None:
     from lib.data.leaks import table
 
     study = runs[0].study
-    groups = [group for pair in study.pairs for group in pair.groups.values()]
-    languages = dict.fromkeys(itertools.chain(*groups))
-    for language, task, count, known in table(
-        languages, study.tasks, study.source, study.corpus["train"]
-    ):
+    languages = dict.fromkeys(itertools.chain(*(held for _, _, held in study.students)))
+    sentences = study.corpus["train"]
+    for language, task, count, known in table(languages, study.tasks, study.source, sentences):
         print(f"{language} {task:3} {count:6,} test examples, {known:,} in the text")
 
 
 _COMMANDS = {
-    "status": _status,
-    "check": _check,
-    "make": _make,
-    "collect": _collect,
-    "publish": _publish,
-    "repeat": _repeat,
-    "leaks": _leaks,
+    command.__name__.removeprefix("_"): command
+    for command in (_status, _check, _make, _collect, _publish, _repeat, _leaks)
 }
 
 

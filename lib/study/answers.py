@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lib import files
 from lib.facts import fact
-from lib.study import resolve, steps, studies
+from lib.study import plan, steps, studies
 from lib.study.run import Run
 
 
@@ -32,22 +32,15 @@ def paired(run: Run) -> dict:
         return {}
     from lib.measure import metrics  # here: it takes a second to import
 
-    metric, result = fact("tasks", run.task)["metric"], {}
+    metric, gold, result = fact("tasks", run.task)["metric"], ours["gold"], {}
     for name, reference in _references(run).items():
         theirs = _read(reference)
-        if theirs and theirs["gold"] == ours["gold"]:
-            left, right = (
-                metrics.score(metric, ours["gold"], answers["predictions"])[metric]
-                for answers in (ours, theirs)
-            )
-            interval = metrics.paired_interval(
-                metric, ours["gold"], ours["predictions"], theirs["predictions"]
-            )
-            result[name] = {
-                "to": reference.id,
-                "difference": left - right,
-                "interval": list(interval),
-            }
+        if theirs and theirs["gold"] == gold:
+            both = [answers["predictions"] for answers in (ours, theirs)]
+            left, right = (metrics.score(metric, gold, answers)[metric] for answers in both)
+            interval = metrics.paired_interval(metric, gold, *both)
+            between = {"difference": left - right, "interval": list(interval)}
+            result[name] = {"to": reference.id} | between
     return result
 
 
@@ -55,23 +48,22 @@ def _references(run: Run) -> dict[str, Run]:
     """Name -> the run that a task run is compared with; each run once."""
     study, cuts = run.study, steps.names("cut")
     name = run.group or study.name_of(run.language, run.teacher)
-    own = {model.step: model for model in resolve.chain(study, name, run.teacher)}
+    own = {model.step: model for model in plan.chain(study, name, run.teacher)}
     models = {
         "teacher": own[studies.reference(own)],
         "study's own": own.get(run.parent.step),
         "before the cut": run.parent.parent if run.parent.step in cuts else None,
     }
     overrides = run.parameters.get("overrides", {})
+    tuning = {key: value for key, value in overrides.items() if key == "finetune"}
     result: dict[str, Run] = {}
     for name, model in models.items():
-        if model:
-            tuning = {key: value for key, value in overrides.items() if key == "finetune"}
-            other = resolve.scoring(model, run.language, run.task, run.seed, tuning)
-            if other not in result.values():
-                result[name] = other
+        other = model and plan.scoring(model, run.language, run.task, run.seed, tuning)
+        if other and other not in result.values():
+            result[name] = other
     limit = {"finetune": {"train_limit": run.settings["train_limit"]}}
     for kind in study.baselines:
-        result[kind] = resolve.baseline(study, run.language, run.task, kind, run.teacher, limit)
+        result[kind] = plan.baseline(study, run.language, run.task, kind, run.teacher, limit)
     return {name: other for name, other in result.items() if other != run}
 
 

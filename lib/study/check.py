@@ -45,29 +45,23 @@ def table(runs: list[Run]) -> list[Row]:
     """What these runs need, each thing once: teachers, then settings, text and labels."""
     most: dict[str, dict] = {}
     tokenizers: dict = {}  # of the teachers whose files are there
-    first = {run.teacher: run.lineage()[0] for run in runs if run.teacher}
+    of_teachers = [run for run in runs if run.teacher]
+    first = {run.teacher: run.lineage()[0] for run in of_teachers}
     rows = [_row(f"teacher {name}", _teacher, run, most, tokenizers) for name, run in first.items()]
-    for run in runs:
-        if run.teacher:
-            what = f"settings for {run.teacher}"
-            rows.append(_row(what, _settings, run, most.get(run.teacher, {})))
-    for language, source in dict.fromkeys(
-        (language, run.study.source) for run in runs for language in run.languages
-    ):
-        rows.append(_row(f"text {language}", _text, language, source))
+    for run in of_teachers:
+        rows.append(_row(f"settings for {run.teacher}", _settings, run, most.get(run.teacher, {})))
+    texts = {(language, run.study.source): None for run in runs for language in run.languages}
+    rows += [_row(f"text {language}", _text, language, source) for language, source in texts]
     there = {row.what for row in rows if row.found and not row.found.startswith("hub: ")}
-    on_text = [run for run in runs if run.teacher in tokenizers and run.language and not run.task]
-    for teacher, language in dict.fromkeys(
-        (run.teacher, language) for run in on_text for language in run.languages
-    ):
-        if f"text {language}" in there:
-            own = [run for run in on_text if run.teacher == teacher and language in run.languages]
-            what = f"text {language} for {teacher}"
-            rows.append(_row(what, _reading, own, language, tokenizers[teacher]))
-    for task, language, source in dict.fromkeys(
-        (run.task, run.language, run.study.source) for run in runs if run.task
-    ):
-        rows.append(_row(f"labels {task} {language}", _labels, task, language, source))
+    read: dict[tuple, list[Run]] = {}
+    for run in (run for run in of_teachers if run.teacher in tokenizers and run.language):
+        for language in (name for name in run.languages if f"text {name}" in there):
+            read.setdefault((language, run.teacher), []).append(run)
+    for (language, teacher), own in read.items():
+        what = f"text {language} for {teacher}"
+        rows.append(_row(what, _reading, own, language, tokenizers[teacher]))
+    labels = {(run.task, run.language, run.study.source): None for run in runs if run.task}
+    rows += [_row(f"labels {task} {name}", _labels, task, name, at) for task, name, at in labels]
     wrong = {row.what for row in rows if row.wrong}
     return [row for row in dict.fromkeys(rows) if row.wrong or row.what not in wrong]
 

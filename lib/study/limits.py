@@ -24,13 +24,13 @@ def of_configuration(has: dict, longest: float = 1e12, special: int = SPECIAL) -
     if not has:
         return {}
     config = SimpleNamespace(**_USUAL | has)
+    kind = family(config)
     names = ("num_hidden_layers", "intermediate_size", "hidden_size", "num_attention_heads")
-    own = {family(config).names.get(name, name): name for name in names}
+    own = {kind.names.get(name, name): name for name in names}
     most = {own.get(name, name): size for name, size in has.items() if own.get(name, name) in names}
-    most["family"] = family(config)
-    if most["family"].own_embedding_size and "embedding_size" in has:
+    most |= {"family": kind, "max_length": int(min(max_tokens(config), longest))}
+    if kind.own_embedding_size and "embedding_size" in has:
         most["embedding_size"] = has["embedding_size"]
-    most["max_length"] = int(min(max_tokens(config), longest))
     return most | ({"kept_tokens": has["vocab_size"] - special} if "vocab_size" in has else {})
 
 

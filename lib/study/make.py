@@ -65,17 +65,14 @@ def warm_kernel(environment: dict[str, str] | None = None):
 def _execute(manager, notebook: Path, copy: Path, parameters: dict) -> None:
     import papermill
     from nbclient.exceptions import DeadKernelError
-    from papermill.engines import NBClientEngine, papermill_engines
     from papermill.exceptions import PapermillExecutionError
 
-    papermill_engines.register("warm", NBClientEngine)
     copy.parent.mkdir(parents=True, exist_ok=True)
     try:
         papermill.execute_notebook(
             str(notebook),
             str(copy),
             parameters,
-            engine_name="warm",
             kernel_name="python3",
             km=manager,
             progress_bar=False,

@@ -20,7 +20,7 @@ from lib.errors import StudyError
 from lib.model import sizes
 from lib.study import check, make, records, state, steps
 from lib.study.parameters import parameters
-from lib.study.resolve import resolve
+from lib.study.plan import resolve
 from lib.study.run import Run
 
 _began: dict[str, float] = {}  # run id -> when its notebook began
@@ -38,9 +38,7 @@ def begin(step: str) -> Run:
 
     shell = get_ipython()
     if shell is None:
-        raise StudyError(
-            "notebook.begin works in a notebook; elsewhere use lib.study.resolve.resolve"
-        )
+        raise StudyError("notebook.begin works in a notebook; elsewhere use lib.study.plan.resolve")
     run = resolve(step, parameters(shell.user_ns["In"]))
     if run.parent and not state.usable(run.parent):
         before = [each for each in run.parent.lineage() if state.state(each) != state.DONE]
@@ -113,13 +111,13 @@ def finish_scoring(run: Run, scores: dict, data: dict, **parts) -> dict:
     parts |= {"scores": scores, "data": data}
     if run.step == "baseline":
         about = {"id": run.id, "step": run.step, "parameters": parts.pop("parameters")}
-        record = records.compose(run, about, _seconds(run, parts), **parts)
     else:
         about = records.read(run.parent)["model"]
-        record = records.compose(run, about, _seconds(run, parts), **parts)
-        with files.alone(run.parent.folder / "README.md", f"writing the card of {run.parent.id}"):
-            text = _card(run.parent, record)
-            files.write_whole(run.parent.folder / "README.md", text)
+    record = records.compose(run, about, _seconds(run, parts), **parts)
+    if run.step != "baseline":
+        place = run.parent.folder / "README.md"
+        with files.alone(place, f"writing the card of {run.parent.id}"):
+            files.write_whole(place, _card(run.parent, record))
     return _finished(run, record)
 
 
@@ -140,18 +138,16 @@ def _card(model: Run, scored: dict) -> str:
     """The card of a model, with the record `scored` and those of other runs that scored it."""
     from lib.export import card
 
-    record, others = records.read(model), []
-    for step in steps.names("task", "measure"):
-        for file in sorted((files.runs() / step).glob("*.json")):
-            other = json.loads(file.read_text(encoding="utf-8"))
-            if other["model"]["id"] == model.id and other["id"] != scored["id"]:
-                others.append(other)
-    for other in (*others, scored):
-        if other["task"] is None:
-            said = {f"{name} ({other['language']})": one for name, one in other["scores"].items()}
-            record["scores"] |= said
-    tasks = [other for other in (*others, scored) if other["task"]]
-    return card.text(record, _lineage(model), tasks)
+    places = [files.runs() / step for step in steps.names("task", "measure")]
+    found = [file for place in places for file in sorted(place.glob("*.json"))]
+    others = [json.loads(file.read_text(encoding="utf-8")) for file in found]
+    others = [other for other in others if other["id"] != scored["id"]] + [scored]
+    others = [other for other in others if other["model"]["id"] == model.id]
+    record = records.read(model)
+    for other in (other for other in others if other["task"] is None):
+        scores = other["scores"].items()
+        record["scores"] |= {f"{name} ({other['language']})": score for name, score in scores}
+    return card.text(record, _lineage(model), [other for other in others if other["task"]])
 
 
 def _weights(run: Run) -> dict:

@@ -62,28 +62,22 @@ def scores(found: list[dict]) -> list[dict]:
     """
     rows = []
     for record in found:
-        metric, scale = _metric(record)
-        low, high = record.get("interval") or (None, None)
-        model = record["model"]
-        config = model.get("config", {})
-        rows += [
-            {name: record[name] for name in ("id", "study", "teacher", "seed")}
-            | {name: config.get(name) for name in SIZES}
-            | {
-                "language": language,
-                "step": model["step"],
-                "what": record["task"] or metric,
-                "metric": metric,
-                "score": scale * value,
-                "low": None if low is None else scale * low,
-                "high": None if high is None else scale * high,
-                "parameters": model["parameters"],
-                "compression_rate": model.get("compression_rate"),
-                "changed": record["changed"],
-                "record": record,
-            }
-            for language, value in _values(record, metric).items()
-        ]
+        metric, scale, model = _metric(record), 100 if record["task"] else 1, record["model"]
+        low, high = [scale * end for end in record.get("interval") or ()] or (None, None)
+        row = {name: record[name] for name in ("id", "study", "teacher", "seed", "changed")}
+        row |= {name: model.get("config", {}).get(name) for name in SIZES}
+        row |= {
+            "step": model["step"],
+            "what": record["task"] or metric,
+            "metric": metric,
+            "low": low,
+            "high": high,
+            "parameters": model["parameters"],
+            "compression_rate": model.get("compression_rate"),
+            "record": record,
+        }
+        for language, value in _values(record, metric).items():
+            rows.append(row | {"language": language, "score": scale * value})
     return rows
 
 
@@ -97,15 +91,14 @@ def _values(record: dict, metric: str) -> dict[str, float]:
     return {f"{key}{group}": one for key, one in found.items() if key and one is not None}
 
 
-def _metric(record: dict) -> tuple[str, int]:
-    """The name of a record's score (empty if it has none), and what to multiply the score by."""
+def _metric(record: dict) -> str:
+    """The name of a record's score; empty if it has none."""
     task, step = record["task"], record["step"]
-    if not task:
-        of_model = "mlm_loss" if "mlm_loss" in record["scores"] else "similarity"
-        return of_model if steps.step(step).makes_model else _MEASURES.get(step, ""), 1
-    metric = fact("tasks", task)["metric"]
-    if metric not in record["scores"]:
+    if not task and steps.step(step).makes_model:
+        return "mlm_loss" if "mlm_loss" in record["scores"] else "similarity"
+    metric = fact("tasks", task)["metric"] if task else _MEASURES.get(step, "")
+    if task and metric not in record["scores"]:
         raise StudyError(
             f"the record {record['id']} has no {metric}, by which {task} is judged: run it again"
         )
-    return metric, 100
+    return metric

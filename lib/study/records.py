@@ -4,11 +4,13 @@ import contextlib
 import datetime
 import functools
 import hashlib
+import itertools
 import json
 import os
 import platform
 import subprocess
 import sys
+from collections import Counter
 from importlib.metadata import version
 from pathlib import Path
 
@@ -31,7 +33,13 @@ def compose(run: Run, model: dict, seconds: dict, **parts) -> dict:
     why an earlier source of data did not serve. `parts` are further sections: scores, history,
     data, ... Only a record about a model of several languages names them in `languages`.
     """
-    parts, passed_over = _without(parts, "passed_over")
+    passed_over: list[str] = []
+
+    def without(section: dict) -> dict:
+        passed_over.extend(section.pop("passed_over", ()))
+        return section
+
+    parts = json.loads(json.dumps(parts), object_hook=without)
     made = {
         "at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "seconds": seconds,
@@ -39,7 +47,6 @@ def compose(run: Run, model: dict, seconds: dict, **parts) -> dict:
         "environment": environment(),
     }
     made |= {"passed_over": passed_over} if passed_over else {}
-    models = [each for each in run.lineage() if steps.step(each.step).makes_model]
     on_text = run.parent if run.group else run
     several = on_text.language is not None and len(on_text.languages) > 1
     return {
@@ -54,7 +61,7 @@ def compose(run: Run, model: dict, seconds: dict, **parts) -> dict:
         "settings": {each.step: each.stated for each in run.lineage()},
         "changed": run.changed,
         "source": run.study.source.kind,
-        "chain": [each.id for each in models],
+        "chain": [each.id for each in run.lineage() if steps.step(each.step).makes_model],
         **({"languages": on_text.languages} if several else {}),
         **parts,
         "made": made,
@@ -84,11 +91,10 @@ def write_lines(file: Path, records: list[dict]) -> None:
 
     A section that several records have is written once; in the records stands {"same": its key}.
     """
-    counts: dict[str, int] = {}
-    for record in records:
-        for value in record.values():
-            _count(value, counts)
+    counts: Counter = Counter()
     shared: dict[str, dict] = {}
+    for value in itertools.chain(*(record.values() for record in records)):
+        _count(value, counts)
     lines = [
         {key: _packed(value, counts, shared) for key, value in record.items()} for record in records
     ]
@@ -99,10 +105,13 @@ def write_lines(file: Path, records: list[dict]) -> None:
 def read_lines(file: Path) -> list[dict]:
     """The records of a file that `write_lines` wrote; StudyError if it is not there or is none."""
     try:
-        texts = file.read_text(encoding="utf-8").removesuffix("\n").split("\n")
-        first, *lines = map(json.loads, texts)
-        shared = first["shared"]
-        return [_unpacked(line, shared) for line in lines]
+        first, *texts = file.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+        shared = json.loads(first)["shared"]
+
+        def whole(section: dict) -> dict:
+            return shared[section["same"]] if set(section) == {"same"} else section
+
+        return [json.loads(text, object_hook=whole) for text in texts]
     except FileNotFoundError:
         raise StudyError(
             f"{file}: there are no records; run `make study` or `make publish` first"
@@ -133,44 +142,22 @@ def _text(value) -> str | None:
     return text if len(text) > 60 else None
 
 
-def _count(value, counts: dict) -> None:
+def _count(value, counts: Counter) -> None:
     if text := _text(value):
-        counts[text] = counts.get(text, 0) + 1
-        if counts[text] > 1:
-            return
-    for part in value.values() if isinstance(value, dict) else ():
-        _count(part, counts)
+        counts[text] += 1
+    if isinstance(value, dict) and counts[text] <= 1:  # what a shared one holds is not looked at
+        for part in value.values():
+            _count(part, counts)
 
 
-def _packed(value, counts: dict, shared: dict):
+def _packed(value, counts: Counter, shared: dict):
     if not isinstance(value, dict):
         return value
-    text = _text(value)
-    if text and counts.get(text, 0) > 1:
+    if counts[text := _text(value)] > 1:
         key = hashlib.sha256(text.encode()).hexdigest()[:8]
         shared.setdefault(key, value)
         return {"same": key}
     return {key: _packed(part, counts, shared) for key, part in value.items()}
-
-
-def _unpacked(value, shared: dict):
-    if isinstance(value, dict):
-        if set(value) == {"same"}:
-            return shared[value["same"]]
-        return {key: _unpacked(part, shared) for key, part in value.items()}
-    return value
-
-
-def _without(part, name: str) -> tuple:
-    """A section without the entries of one name at any depth, and the values of these entries."""
-    if not isinstance(part, dict):
-        return part, []
-    kept, removed = {}, list(part.get(name, []))
-    for key, value in part.items():
-        if key != name:
-            kept[key], more = _without(value, name)
-            removed += more
-    return kept, removed
 
 
 def _commit() -> str:

@@ -64,7 +64,7 @@ class Run:
         }
         if self.step == "baseline":
             return result | ({"parent": self.parent.id} if self.parent else {})
-        on_text = issubclass(self._entry.settings, settings_of.Training)
+        on_text = issubclass(steps.step(self.step).settings, settings_of.Training)
         return result | {
             "teacher": self.teacher,
             "facts": fact("models", self.teacher),
@@ -73,10 +73,6 @@ class Run:
             "constants": facts("training") if on_text else {},
             "parent": self.parent.id if self.parent else None,
         }
-
-    @property
-    def _entry(self) -> steps.Step:
-        return steps.step(self.step)
 
     @property
     def stated(self) -> dict:
@@ -101,7 +97,7 @@ class Run:
     @property
     def notebook(self) -> Path:
         """The study notebook that makes this run."""
-        return files.ROOT / "notebooks" / "study" / f"{self._entry.notebook}.ipynb"
+        return files.ROOT / "notebooks" / "study" / f"{steps.step(self.step).notebook}.ipynb"
 
     @property
     def order(self) -> tuple:
@@ -133,7 +129,7 @@ class Run:
     @property
     def parameters(self) -> dict:
         """The notebook's parameters that make this run; what the study says is left out."""
-        kind = self._entry.kind
+        kind = steps.step(self.step).kind
         result = {
             "study": self.study.name,
             "language": self.language,

@@ -1,9 +1,13 @@
-"""The settings of each step, with their types and defaults; a study file sets the rest.
+"""The registry of steps: one class says everything that a study must know of a step.
+
+To add a step, write its class here, with the types and defaults of its settings, and its notebook
+below notebooks/study. A study file sets the rest.
 
 A setting with LATER came after published records. At its default it is left out of records and run
 ids.
 """
 
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import model_validator
@@ -15,6 +19,38 @@ Precision = Literal["auto", "float32", "bfloat16"]
 LATER = "later"
 
 
+@dataclass(frozen=True)
+class Step:
+    """One kind of run; `label` names its model in the card, `row` in tables, `short` in figures."""
+
+    name: str
+    kind: Literal["teacher", "cut", "task", "baseline", "measure"]
+    notebook: str
+    settings: type[Checked]
+    label: str
+    row: str = ""
+    short: str = ""
+
+    @property
+    def makes_model(self) -> bool:
+        """Whether the step makes a model."""
+        return self.kind in ("teacher", "cut")
+
+
+REGISTRY: list[Step] = []  # the order of the models is the paper's; a study may change it
+
+
+def _step(name: str, kind: str, notebook: str, **words: str):
+    """Register a class of settings as those of a step, of which `Step` says the rest."""
+
+    def register(settings: type[Checked]) -> type[Checked]:
+        REGISTRY.append(Step(name, kind, notebook, settings, **words))
+        return settings
+
+    return register
+
+
+@_step("pretrain", "teacher", "00_pretrain_teacher", label="teacher", row="teacher", short="plain")
 class Training(Checked):
     """Settings of a training on text."""
 
@@ -26,6 +62,14 @@ class Training(Checked):
     precision: Precision = "auto"
 
 
+@_step(
+    "adapt",
+    "teacher",
+    "10_adapt_teacher",
+    label="teacher adapted to the language",
+    row="adapted teacher",
+    short="teacher",
+)
 class Adaptation(Training):
     """Step 0, second half."""
 
@@ -49,6 +93,13 @@ class Distillation(Training):
     all_positions: bool = False
 
 
+@_step(
+    "layers",
+    "cut",
+    "20_distil_layers",
+    label="fewer layers, distilled",
+    row="layers {num_hidden_layers:.0f}",
+)
 class Layers(Distillation):
     """Step 1; with `refit` the layers that stay take over what the others did, before training."""
 
@@ -67,6 +118,14 @@ class Layers(Distillation):
         return self
 
 
+@_step(
+    "ffn",
+    "cut",
+    "30_prune_ffn",
+    label="narrower FFN",
+    row="ffn {intermediate_size:,.0f}",
+    short="FFN",
+)
 class Ffn(Checked):
     """Step 2; `part` is the text that importance is computed on, and that `refit` fits on."""
 
@@ -78,6 +137,13 @@ class Ffn(Checked):
     refit: Annotated[bool, LATER] = False
 
 
+@_step(
+    "hidden",
+    "cut",
+    "40_reduce_hidden",
+    label="smaller hidden size, distilled",
+    row="hidden {hidden_size:.0f}",
+)
 class Hidden(Distillation):
     """Step 3; `num_attention_heads` of each layer stay, 0 keeps all."""
 
@@ -88,6 +154,13 @@ class Hidden(Distillation):
     num_attention_heads: Annotated[Count, LATER] = 0
 
 
+@_step(
+    "vocabulary",
+    "cut",
+    "50_trim_vocabulary",
+    label="smaller vocabulary",
+    row="vocabulary {vocab_size:,.0f}, hidden {hidden_size:.0f}",
+)
 class Vocabulary(Checked):
     """Step 4; `kept_tokens` does not count the special tokens."""
 
@@ -95,6 +168,7 @@ class Vocabulary(Checked):
     counting: Literal["count", "documents"]
 
 
+@_step("finetune", "task", "60_finetune_task", label="task scores")
 class Finetuning(Checked):
     """Step 5, for one task; a study says it for all tasks, for a kind of task, or for a task.
 
@@ -120,6 +194,7 @@ class Finetuning(Checked):
     head_rate: Annotated[Rate, LATER] = 1.0
 
 
+@_step("baseline", "baseline", "65_baselines", label="baseline")
 class Baseline(Checked):
     """A task answered without an encoder's layers."""
 
@@ -127,6 +202,7 @@ class Baseline(Checked):
     train_limit: Count
 
 
+@_step("perplexity", "measure", "70_pseudo_perplexity", label="pseudo-perplexity")
 class Perplexity(Checked):
     """Step 6; `sentences` of the held-out text, 0 takes all."""
 
@@ -134,12 +210,14 @@ class Perplexity(Checked):
     max_length: Length = 64
 
 
+@_step("lens", "measure", "80_logit_lens", label="logit lens")
 class Lens(Checked):
     """Step 6; `sentences` of the held-out text, 0 takes all."""
 
     sentences: Count = 100
 
 
+@_step("export", "measure", "90_export", label="export")
 class Export(Checked):
     """`sentences` of the held-out text set the scales of 8 bits and are compared; 0 takes all."""
 

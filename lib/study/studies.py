@@ -10,22 +10,11 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator
 
 from lib import facts, files
-from lib.checks import (
-    Checked,
-    Count,
-    Name,
-    Seed,
-    Text,
-    check_choice,
-    checked,
-    entry_of,
-    one_of,
-)
+from lib.checks import Checked, Count, Name, Seed, Text, check_choice, checked, entry_of, one_of
 from lib.errors import StudyError
 from lib.facts import Source
 from lib.study import steps
 from lib.study.pairs import Pair, once
-from lib.study.recipes import by_recipe
 
 
 def _ordered(order: list[str]) -> list[str]:
@@ -97,27 +86,31 @@ class Study(_File):
         """The steps that a chain of the study may have: those with settings."""
         return tuple(step for step in steps.names("teacher", "cut") if step in self.settings)
 
+    @property
+    def students(self) -> list[tuple[Pair, str, list[str]]]:
+        """Of each student the pair, the name of its language or group, and its languages."""
+        return [(pair, *group) for pair in self.pairs for group in pair.groups.items()]
+
     def pair(self, language: str | None, teacher: str = "") -> Pair:
         """The first pair with this language or group (None: any) and teacher (empty: any), or
         StudyError.
         """
-        file = f"params/studies/{self.name}.yaml"
-        languages = dict.fromkeys(name for pair in self.pairs for name in pair.groups)
+        file, what = f"params/studies/{self.name}.yaml", "teacher"
         if language is not None:
-            entry_of(languages, language, "language", file, "add it to `pairs`")
-        pairs = [pair for pair in self.pairs if language is None or language in pair.groups]
+            names = dict.fromkeys(name for _, name, _ in self.students)
+            entry_of(names, language, "language", file, "add it to `pairs`")
+            what = f"teacher for {language!r}"
         teachers: dict[str, Pair] = {}
-        for pair in pairs:
-            teachers.setdefault(pair.teacher, pair)
-        what = "teacher" if language is None else f"teacher for {language!r}"
-        return entry_of(teachers, teacher or pairs[0].teacher, what, file, "add the pair")
+        for pair, name, _ in self.students:
+            if language in (None, name):
+                teachers.setdefault(pair.teacher, pair)
+        return entry_of(teachers, teacher or next(iter(teachers)), what, file, "add the pair")
 
     def name_of(self, language: str, teacher: str = "") -> str:
         """`language` where a pair names it alone, else the first group that holds it, if any."""
-        pairs = [pair for pair in self.pairs if teacher in ("", pair.teacher)]
-        groups = {name: held for pair in pairs for name, held in pair.groups.items()}
-        holding = [name for name, held in groups.items() if language in held]
-        return language if language in groups else next(iter(holding), language)
+        students = [one for one in self.students if teacher in ("", one[0].teacher)]
+        holding = [name for _, name, languages in students if language in languages]
+        return language if language in holding else next(iter(holding), language)
 
 
 def load(name: str) -> Study:
@@ -134,23 +127,20 @@ def load(name: str) -> Study:
 def _load(name: str, file: Path, _state: tuple) -> Study:
     where = f"params/studies/{name}.yaml"
     raw = checked(_File, facts.read_yaml(file), where)
-    order = tuple(raw.order or steps.names("teacher", "cut"))
-    by_steps = by_recipe(raw.steps, {*raw.steps, *order}, f"{where}: steps")
-    sections = {
-        "steps": (by_steps, steps.names("teacher", "cut"), order),
-        "measure": (raw.measure or {}, steps.names("measure"), steps.names("measure")),
-    }
+    source = os.environ.get("STUDY_SOURCE") or raw.source
+    check_choice(source, facts.SOURCES, "STUDY_SOURCE")
+    chain, measures = steps.names("teacher", "cut"), steps.names("measure")
+    order = tuple(raw.order or chain)
     settings = {"finetune": steps.merged("finetune", {}, raw.finetune, f"{where}: finetune")}
-    for section, (given, known, needed) in sections.items():
-        for step in dict.fromkeys([*given, *needed]):
-            check_choice(step, known, f"{where}: {section}")
-            place = f"{where}: {section}: {step}"
-            settings[step] = steps.merged(step, {}, given.get(step), place)
+    given = dict.fromkeys([*raw.steps, *order]) | raw.steps
+    settings |= _merged({}, given, chain, f"{where}: steps")
+    measured = dict.fromkeys(measures) | (raw.measure or {})
+    settings |= _merged({}, measured, measures, f"{where}: measure")
     study = Study.model_construct(
         **dict(raw)
         | {
             "name": name,
-            "source": Source(_source(raw.source), _root(raw.data_root, "STUDY_DATA_ROOT")),
+            "source": Source(source, _root(raw.data_root, "STUDY_DATA_ROOT")),
             "models_root": _root(raw.models_root, "STUDY_MODELS_ROOT"),
             "corpus": raw.corpus.model_dump(),
             "order": order,
@@ -179,18 +169,24 @@ def override(study: Study, settings: dict, given: dict, where: str) -> dict:
 
     The key `recipe` of `given` stands for the settings of that entry of params/recipes.yaml.
     """
-    result = dict(settings)
-    for step, changes in by_recipe(given, study.chain_steps, where).items():
-        check_choice(step, (*study.chain_steps, "finetune", *steps.names("measure")), where)
-        result[step] = steps.merged(step, settings.get(step, {}), changes, f"{where}: {step}")
+    known = (*study.chain_steps, "finetune", *steps.names("measure"))
+    return _merged(settings, given, known, where)
+
+
+def _merged(base: dict, given: dict, known: tuple, where: str) -> dict:
+    """Step -> its settings, checked: those of `given` over those of `base`. Given ones win over the
+    recipe's, which is for the steps that have settings here.
+    """
+    given = dict(given)
+    recipe = facts.fact("recipes", given.pop("recipe")) if "recipe" in given else {}
+    for step in [step for step in recipe if step in base or step in given]:
+        own = {} if given.get(step) is None else given[step]
+        given[step] = recipe[step] | checked(dict, own, f"{where}: {step}")
+    result = dict(base)
+    for step, changes in given.items():
+        check_choice(step, known, where)
+        result[step] = steps.merged(step, base.get(step, {}), changes, f"{where}: {step}")
     return result
-
-
-def _source(given: str) -> str:
-    """The kind of source that STUDY_SOURCE or a study file names."""
-    kind = os.environ.get("STUDY_SOURCE") or given
-    check_choice(kind, facts.SOURCES, "STUDY_SOURCE")
-    return kind
 
 
 def _root(given: str | None, variable: str) -> Path | None:
@@ -202,13 +198,13 @@ def _root(given: str | None, variable: str) -> Path | None:
 
 def _check(study: Study, where: str) -> None:
     """StudyError where parts of the file do not fit each other."""
-    couples = [(pair.teacher, language) for pair in study.pairs for language in pair.groups]
-    for teacher, language in couples:
-        if couples.count((teacher, language)) > 1:
-            raise StudyError(
-                f"{where}: pairs: {teacher} stands twice with {language!r}; keep one, and write "
-                "other settings as a variant"
-            )
+    couples = [(pair.teacher, name) for pair, name, _ in study.students]
+    if twice := [couple for couple in couples if couples.count(couple) > 1]:
+        teacher, language = twice[0]
+        raise StudyError(
+            f"{where}: pairs: {teacher} stands twice with {language!r}; keep one, and write other "
+            "settings as a variant"
+        )
     for pair in study.pairs:
         override(study, study.settings, pair.set, f"{where}: pairs: set")
     orders = [variant.order or study.order for variant in study.variants]

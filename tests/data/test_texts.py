@@ -103,7 +103,7 @@ def test_a_measure_of_a_text_of_several_languages_is_also_that_of_each():
         ([], r"\[\] is no path"),
         ({}, "no language is named"),
         ({"slk": ["a.txt", 3]}, "is no path"),
-        ({False: "a.txt"}, "the name False is not text .YAML reads a bare no"),
+        ({False: "a.txt"}, "False is not text .YAML reads a bare no"),
         ("nowhere.txt", "nowhere.txt: cannot be read"),
     ],
 )

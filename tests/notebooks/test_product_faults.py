@@ -88,7 +88,7 @@ COMPRESS = {  # a change of what is given, parameters as source -> a part of the
     "a language without quotes": (
         nothing,
         {"text": "{False: PLACE + '/my.txt'}"},
-        "the name False is not text (YAML reads a bare no, yes, on and off as a truth value)",
+        "False is not text (YAML reads a bare no, yes, on and off as a truth value)",
     ),
     "a folder of texts": (nothing, {"text": "PLACE"}, "cannot be read (Is a directory)"),
     "a file that is not there": (

@@ -20,7 +20,7 @@ from lib.data import tasks
 from lib.errors import StudyError
 from lib.facts import Source
 from lib.measure import metrics
-from lib.study import make, plan, records, repeat, resolve, steps, studies
+from lib.study import make, plan, records, repeat, steps, studies
 from lib.train import baselines
 
 pytestmark = pytest.mark.slow
@@ -79,8 +79,8 @@ def chain(tmp_path_factory):
     overrides = json.dumps({"overrides": TINY})
     done = run(*command, "-y", overrides, "--no-progress-bar", "-k", "python3", folder=folder)
     assert done.returncode == 0, done.stderr[-3000:]
-    model = resolve.chain(studies.load("demo"), "mlt", overrides=TINY)[-1]
-    return folder, resolve.scoring(model, "mlt", "ner", 1, TINY)
+    model = plan.chain(studies.load("demo"), "mlt", overrides=TINY)[-1]
+    return folder, plan.scoring(model, "mlt", "ner", 1, TINY)
 
 
 @pytest.fixture
@@ -209,8 +209,8 @@ def test_every_cell_can_be_run_twice(chain, scored, tmp_path):
     record of one execution.
     """
     model = scored.parent
-    measured = [resolve.measuring(model, "mlt", kind, TINY) for kind in steps.names("measure")]
-    baseline = resolve.baseline(studies.load("demo"), "mlt", "tc", "majority")
+    measured = [plan.measuring(model, "mlt", kind, TINY) for kind in steps.names("measure")]
+    baseline = plan.baseline(studies.load("demo"), "mlt", "tc", "majority")
     wanted = [*scored.lineage(), *measured, baseline]
     assert {step.notebook for step in wanted} == set(STUDY_NOTEBOOKS)
     with make.warm_kernel() as execute:
@@ -227,7 +227,7 @@ def test_a_baseline_needs_no_model(tmp_path, monkeypatch):
     """The notebook's record is what the functions return, and it keeps its answers."""
     monkeypatch.setenv("STUDY_DATA", str(tmp_path))
     limit = {"finetune": {"train_limit": 50}}
-    asked = resolve.baseline(studies.load("demo"), "swh", "sa", "ngrams", overrides=limit)
+    asked = plan.baseline(studies.load("demo"), "swh", "sa", "ngrams", overrides=limit)
     make.make([asked])
     record = records.read(asked)
     expected = baselines.answer(tasks.load("sa", "swh", Source("sample"), 50), "ngrams")

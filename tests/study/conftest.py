@@ -10,7 +10,7 @@ import toys
 
 from lib.model import encoder
 from lib.study import make, records, steps
-from lib.study.resolve import resolve
+from lib.study.plan import resolve
 
 
 @pytest.fixture(scope="session")

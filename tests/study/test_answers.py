@@ -8,7 +8,7 @@ import toy_study
 from lib import files
 from lib.measure import metrics
 from lib.study import answers, studies
-from lib.study.resolve import baseline, chain, scoring
+from lib.study.plan import baseline, chain, scoring
 
 GOLD = [("NOUN", "VERB"), ("ADP", "NOUN", "NOUN"), ("VERB",), ("DET", "NOUN")] * 5
 WORSE = [("NOUN", "NOUN"), ("ADP", "NOUN", "VERB"), ("VERB",), ("DET", "")] * 5

@@ -17,7 +17,7 @@ from own_study import STUDY, TABLE, TEXT, TREE, TUNE, VOCABULARY, command, confi
 from lib import facts, files
 from lib.data import corpora
 from lib.model.families import FAMILIES
-from lib.study import check, notebook, plan, resolve, studies
+from lib.study import check, notebook, plan, studies
 
 LONGER = {kind: TUNE[kind] | {"max_length": 41} for kind in ("sequence", "token")}
 
@@ -219,10 +219,10 @@ def test_a_made_teacher_says_its_own_sizes(own, saved, executed):
 def test_places_and_tokens_that_are_taken_do_not_count(toy, teacher, overrides, said):
     language = "swh" if teacher == "toy-xlmr" else "mlt"
     with pytest.raises(facts.StudyError, match=said):
-        resolve.chain(studies.load("toy"), language, teacher, overrides)
+        plan.chain(studies.load("toy"), language, teacher, overrides)
     ((step, settings),) = overrides.items()
     one_less = {step: {name: value - 1 for name, value in settings.items()}}
-    assert resolve.chain(studies.load("toy"), language, teacher, one_less)
+    assert plan.chain(studies.load("toy"), language, teacher, one_less)
 
 
 def test_a_hub_is_not_asked_offline_and_a_language_needs_names_there(toy, executed, monkeypatch):

@@ -480,7 +480,7 @@ SETTINGS = {
     "an empty title": (line("title: a toy", "title:"), "title: None is not text"),
     "Norwegian without quotes": (
         study("pairs.0.languages", [False]),
-        "pairs: languages: False is not text; put it in quotes",
+        "pairs: languages: False is not text (YAML reads a bare no, yes, on and off as a truth",
     ),
     "a language twice": (
         study("pairs.0.languages", ["mlt", "mlt"]),

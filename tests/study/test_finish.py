@@ -9,7 +9,7 @@ from lib.errors import StudyError
 from lib.export import card
 from lib.model import encoder
 from lib.study import notebook, records, studies
-from lib.study.resolve import chain, scoring
+from lib.study.plan import chain, scoring
 
 SAMPLE = {"kind": "sample"}
 

@@ -5,7 +5,7 @@ import toy_study
 
 from lib.errors import StudyError
 from lib.study import plan, publish, studies
-from lib.study.resolve import chain, resolve, scoring
+from lib.study.plan import chain, resolve, scoring
 
 pytestmark = pytest.mark.usefixtures("toy")
 STUDY = toy_study.STUDY | {
@@ -74,13 +74,16 @@ def test_labels_of_a_language_are_scored_on_its_own_model_or_else_on_its_group()
         ([["slk", "slk"]], "'slk' stands twice; keep one"),
         ([["slk", "swh"], ["swh", "slk"]], r"\['slk', 'swh'\] stands twice; keep one"),
         ([["slk", ["swh", "mlt"]]], r"\['swh', 'mlt'\] is not text"),
+        (["slk", 7], "7 is not text; put it in quotes"),
+        ([["slk", 7]], "7 is not text; put it in quotes"),
         ([["slk", "xxx"]], "no language called 'xxx'; params/languages.yaml has mlt"),
         (["slk+swh"], "no language called 'slk.swh'; params/languages.yaml has mlt"),
     ],
 )
 def test_what_is_no_group_is_refused(languages, said):
     toy_study.write_study(toy_study.changed(STUDY, "pairs.0.languages", languages))
-    with pytest.raises(StudyError, match=said):
+    place = "" if said.startswith("no language") else "params/studies/toy.yaml: pairs: languages: "
+    with pytest.raises(StudyError, match=f"^{place}{said}"):
         studies.load("toy")
 
 

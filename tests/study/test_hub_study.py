@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from lib import facts, files
-from lib.study import plan, publish, records, resolve, steps, studies
+from lib.study import plan, publish, records, steps, studies
 
 pytestmark = pytest.mark.slow
 SMALL = {"steps": 2, "batch_size": 4, "max_length": 16}
@@ -194,5 +194,5 @@ def test_its_records_fill_the_table(made, here):
     scores = frame.frame(publish.collect("paper"))
     table = main_table.main_table(main_table.cells(scores))
     assert {"mbert", "xlm-r"} == set(table["teacher"])
-    first = resolve.chain(studies.load("paper"), "mlt", "mbert")[0]
+    first = plan.chain(studies.load("paper"), "mlt", "mbert")[0]
     assert first.settings["steps"] == 0

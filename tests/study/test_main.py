@@ -10,7 +10,7 @@ from lib import files
 from lib.errors import StudyError
 from lib.study import __main__ as commands
 from lib.study import plan, records, studies
-from lib.study.resolve import chain
+from lib.study.plan import chain
 
 HEAVY = ("torch", "transformers", "sklearn", "pandas", "datasets", "matplotlib")
 

@@ -11,7 +11,7 @@ import pytest
 from lib import files
 from lib.errors import StudyError
 from lib.study import make, plan, records, state, studies
-from lib.study.resolve import chain
+from lib.study.plan import chain
 
 pytestmark = pytest.mark.slow
 

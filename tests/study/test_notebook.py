@@ -16,7 +16,7 @@ import lib.model
 from lib import files
 from lib.errors import StudyError
 from lib.study import notebook, records, state, studies
-from lib.study.resolve import baseline, chain, measuring, resolve, scoring
+from lib.study.plan import baseline, chain, measuring, resolve, scoring
 
 pytestmark = pytest.mark.slow
 
@@ -136,7 +136,7 @@ def test_without_a_parameters_cell_nothing_begins(history):
 
 
 def test_a_run_begins_in_a_notebook_only():
-    with pytest.raises(StudyError, match=r"works in a notebook; elsewhere use lib\.study\.resolve"):
+    with pytest.raises(StudyError, match=r"works in a notebook; elsewhere use lib\.study\.plan"):
         notebook.begin("adapt")
 
 

@@ -14,7 +14,7 @@ from lib import files
 from lib.checks import Checked, Share
 from lib.errors import StudyError
 from lib.study import make, notebook, plan, records, state, steps, studies
-from lib.study.resolve import baseline, chain, resolve
+from lib.study.plan import baseline, chain, resolve
 
 PARAMS = files.PARAMS
 # The template is there to be changed: its ids say nothing to anyone.

@@ -9,7 +9,7 @@ import toy_study
 from lib import files
 from lib.errors import StudyError
 from lib.study import answers, plan, publish, records, studies
-from lib.study.resolve import baseline, chain, scoring
+from lib.study.plan import baseline, chain, scoring
 
 STUDY = toy_study.STUDY | {
     "pairs": [{"teacher": "toy-bert", "languages": ["mlt"]}],

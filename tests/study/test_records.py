@@ -12,7 +12,7 @@ import toy_study
 from lib import files
 from lib.errors import StudyError
 from lib.study import records, studies
-from lib.study.resolve import chain, scoring
+from lib.study.plan import chain, scoring
 
 MODEL = {"id": "x", "step": "layers", "parameters": 10, "config": {"hidden_size": 8}}
 PARTS = {"scores": {"macro_f1": 0.5}, "history": [{"loss": 0.25}], "data": {"kind": "sample"}}

@@ -10,7 +10,7 @@ import toy_study
 from lib import files
 from lib.errors import StudyError
 from lib.study import make, records, repeat, studies
-from lib.study.resolve import chain, resolve, scoring
+from lib.study.plan import chain, resolve, scoring
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from lib import facts, files
 from lib.errors import StudyError
 from lib.study import plan, steps, studies
 from lib.study import settings as settings_of
-from lib.study.resolve import baseline, chain, measuring, resolve, scoring
+from lib.study.plan import baseline, chain, measuring, resolve, scoring
 
 pytestmark = pytest.mark.usefixtures("toy")
 STUDY = toy_study.STUDY
@@ -473,7 +473,7 @@ def test_the_seed_of_a_scoring_leaves_its_model_alone():
 @pytest.mark.parametrize(
     ("step", "given", "said"),
     [
-        ("prune", {}, "no step called 'prune'; lib/study/steps.py has pretrain, a"),
+        ("prune", {}, "no step called 'prune'; lib/study/settings.py has pretrain, a"),
         ("adapt", {"study": "none"}, "no study called 'none'; params/studies has toy"),
         ("adapt", {"language": "xxx"}, "no language called 'xxx'; params/studies/toy.yaml has"),
         ("adapt", {"language": "hau"}, "no language called 'hau'; params/studies/toy.yaml has mlt"),

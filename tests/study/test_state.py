@@ -10,7 +10,7 @@ import toy_study
 from lib import facts, files
 from lib.data import hub
 from lib.study import notebook, records, state, studies
-from lib.study.resolve import chain, scoring
+from lib.study.plan import chain, scoring
 from lib.study.state import DONE, STALE, TO_DO
 
 STUDY = toy_study.STUDY

@@ -26,7 +26,7 @@ def test_the_registry_names_each_step_once_and_its_notebook_exists():
         assert steps.step(entry.name) is entry
         assert entry.makes_model is bool(entry.row)
     with pytest.raises(
-        StudyError, match=r"no step called 'prune'; lib/study/steps\.py has pretrain, adapt, "
+        StudyError, match=r"no step called 'prune'; lib/study/settings\.py has pretrain, adapt, "
     ):
         steps.step("prune")
 
