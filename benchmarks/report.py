@@ -5,6 +5,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from lib.report import style as looks
 from lib.report.style import COLOURS, panels
 from lib.report.words import NOT_RUN
 
@@ -138,6 +139,62 @@ def growth(record: dict | None) -> Figure | None:
             axes.set_xlabel(name)
         grid[0, 0].set_ylabel("seconds a step")
         grid[0, 0].legend(frameon=False)
+    return figure
+
+
+def recipes(found: dict) -> str:
+    """Markdown table of students by recipe: scores and the seconds until they are reached.
+
+    `to paper's end` are the seconds until the first point that is as good as the paper's cuts at
+    their end, as a share of their seconds.
+    """
+    rows = []
+    for device, record in found.items():
+        for width, by_recipe in _students(record).items():
+            end = by_recipe.get("paper", [None])[-1]
+            for name, points in by_recipe.items():
+                start = next(point for point in points if point["stage"] == "hidden, cut")
+                rows.append((device, width, name, *_reached(start, points, end)))
+    names = ("on", "hidden size", "recipe", "before the last training", "at the end", "seconds")
+    return _markdown((*names, "to paper's end"), rows or [("cpu", NOT_RUN, *[""] * 5)])
+
+
+def _reached(start: dict, points: list[dict], end: dict | None) -> tuple:
+    """Cells: the mean score of the start and of the end, the seconds, and their share."""
+    last, share = points[-1], NOT_RUN
+    if end:
+        good = [point for point in points if point["scores"]["mean"] >= end["scores"]["mean"]]
+        share = f"{good[0]['seconds'] / end['seconds']:.2f}" if good else "not reached"
+    scores = (f"{100 * point['scores']['mean']:.1f}" for point in (start, last))
+    return (*scores, f"{last['seconds']:,.0f}", share)
+
+
+def _students(record: dict | None) -> dict[str, dict[str, list[dict]]]:
+    """Hidden size -> recipe -> points."""
+    result = {}
+    for name, one in (record or {}).get("results", {}).items():
+        for width, student in one.get("students", {}).items():
+            recipe = name.removeprefix("recipe ")
+            result.setdefault(width, {})[recipe] = student["points"]
+    return result
+
+
+def race(record: dict | None) -> Figure | None:
+    """Figure of the mean score against seconds, a panel a hidden size; None without a record."""
+    students = _students(record)
+    if not students:
+        return None
+    taught = next(one["teacher"] for one in record["results"].values() if "teacher" in one)
+    with panels(1, len(students), (10, 3.6), sharey=True) as (figure, grid):
+        for axes, (width, by_recipe) in zip(grid[0], students.items(), strict=True):
+            for number, (name, points) in enumerate(by_recipe.items()):
+                seconds = [point["seconds"] for point in points]
+                scores = [100 * point["scores"]["mean"] for point in points]
+                axes.plot(seconds, scores, label=name, **looks.look(number))
+            axes.axhline(100 * taught["mean"], color="black", linestyle=":", label="teacher")
+            axes.set(xlabel="seconds of work", title=f"hidden size {width}")
+        grid[0, 0].set_ylabel("mean score (%)")
+        grid[0, 0].legend(frameon=False, loc="lower right")
     return figure
 
 
