@@ -37,12 +37,13 @@ class Distillation(Training):
 
     With the target `hidden` only the training's own settings count. `taught_by`: the model before
     this step, or the teacher that students are compared with. `sentences` limits the text of this
-    step, 0 takes all.
+    step, 0 takes all. `optimizer`: muon is that of lib.train.optimizers.
     """
 
     distillation_target: Annotated[Literal["logits", "hidden"], LATER] = "logits"
     taught_by: Annotated[Literal["before", "teacher"], LATER] = "before"
     sentences: Annotated[Count, LATER] = 0
+    optimizer: Annotated[Literal["adamw", "muon"], LATER] = "adamw"
     distillation_loss: Literal["mse", "kl", "plain_kl"] = "mse"
     mlm_weight: Share = 0.5
     temperature: Rate = 2.0

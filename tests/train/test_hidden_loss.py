@@ -284,12 +284,15 @@ def test_the_gap_falls_and_only_the_student_learns(family, kind, tmp_path):
 
 @slow
 @both
-@pytest.mark.parametrize("kind", ["layers", "hidden"])
+@pytest.mark.parametrize(
+    ("kind", "optimizer"), [("layers", "adamw"), ("hidden", "adamw"), ("hidden", "muon")]
+)
 def test_a_killed_training_goes_on_to_the_very_same_end(
-    family, kind, tmp_path, monkeypatch, capsys
+    family, kind, optimizer, tmp_path, monkeypatch, capsys
 ):
     """The bases of a narrow student, which no checkpoint holds, are found again."""
-    student, learned = distil(family, kind, tmp_path / "whole")
+    same = {"optimizer": optimizer}
+    student, learned = distil(family, kind, tmp_path / "whole", **same)
     calls, call = [], distillation.HiddenLoss.__call__
 
     def dies(self, *given):
@@ -300,8 +303,8 @@ def test_a_killed_training_goes_on_to_the_very_same_end(
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr(distillation.HiddenLoss, "__call__", dies)
-        distil(family, kind, tmp_path / "killed")
-    resumed, again = distil(family, kind, tmp_path / "killed")
+        distil(family, kind, tmp_path / "killed", **same)
+    resumed, again = distil(family, kind, tmp_path / "killed", **same)
     assert "resumed after step 4\n" in capsys.readouterr().out
     assert again["history"] == learned["history"]
     assert toys.same(toys.bits(resumed), toys.bits(student))
