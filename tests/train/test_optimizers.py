@@ -1,4 +1,4 @@
-"""Muon and AdamW as one optimizer: which parameter gets which update, and what a checkpoint keeps."""
+"""Muon and AdamW as one optimizer: which parameter gets which update; what a checkpoint keeps."""
 
 import copy
 
