@@ -25,12 +25,7 @@ from lib.train import recipe as rules
 
 LANGUAGE, TASKS, EXAMPLES = "slk", ("tc", "sa", "pos"), 700  # of train, and as many of dev
 WIDTHS, LENGTH, SEED = (228, 156), 128, 1
-RECIPES = {  # name -> an entry of params/recipes.yaml, and what is changed in it
-    "paper": ("paper", {}),
-    "shared_basis": ("shared_basis", {}),
-    "calibrated": ("calibrated", {}),
-    "calibrated, one distillation": ("calibrated", {"layers": {"steps": 0}}),
-}
+RECIPES = ("paper", "shared_basis", "calibrated")
 CUTS = ("layers", "ffn", "hidden")
 
 
@@ -51,8 +46,7 @@ def recipe(size: str, name: str, threads: int) -> dict:
         return {"skipped": str(error)}
     torch.set_num_threads(threads)
     model, tokenizer = notebook.load(teacher)
-    named, changes = RECIPES[name]
-    cuts = {cut: rules.settings(cut, model, named) | changes.get(cut, {}) for cut in CUTS}
+    cuts = {cut: rules.settings(cut, model, name) for cut in CUTS}
     return race(model, tokenizer, text, judged, cuts, WIDTHS)
 
 
@@ -67,11 +61,12 @@ def race(teacher, tokenizer, text: dict, judged: list, cuts: dict, widths: tuple
     sample = [*map(hidden_states.unmasked, batches.masked_batches(sample, tokenizer, 64, SEED))]
 
     def distil(student, taught_by, step):
-        parts = (student, taught_by, tokenizer, train, cuts[step], SEED)
-        loss = watch.over(distillation.loss_between(*parts), f"{step}, trained")
+        some, settings = distillation.chosen(train, cuts[step]), cuts[step]
+        loss = distillation.loss_between(student, taught_by, tokenizer, some, settings, SEED)
+        loss = watch.over(loss, f"{step}, trained")
         with tempfile.TemporaryDirectory() as folder:
-            rest = (text["dev"], cuts[step], SEED, Path(folder), step)
-            trainer.fit(student, loss, tokenizer, train, *rest)
+            rest = (text["dev"], settings, SEED, Path(folder), step)
+            trainer.fit(student, loss, tokenizer, some, *rest)
         return student.to(device.device())
 
     six = _fewer_layers(teacher, tokenizer, train, sample, cuts["layers"])

@@ -494,9 +494,17 @@ def test_parameters_that_mean_nothing_are_refused(step, given, said):
 
 
 SAID = {  # the recipe `calibrated`, written out
-    "layers": {"layer_choice": "search", "refit": True},
+    "layers": {"layer_choice": "search", "refit": True, "steps": 0},
     "ffn": {"refit": True},
-    "hidden": {"hidden_start": "fitted", "taught_by": "teacher"},
+    "hidden": {
+        "hidden_start": "fitted",
+        "taught_by": "teacher",
+        "distillation_target": "hidden",
+        "optimizer": "muon",
+        "learning_rate": 1.5e-3,
+        "steps": 800,
+        "passes": 4,
+    },
 }
 BY_NAME = {"recipe": "calibrated"}
 
