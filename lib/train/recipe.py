@@ -67,9 +67,16 @@ def settings(step: str, teacher, recipe: str) -> dict:
     return defaults | own | allowed | ({"passes": 0} if target == "logits" else {})
 
 
-def seconds_of(minutes: float, cuts: dict[str, bool]) -> dict[str, float]:
-    """Seconds of each distillation whose cut is made: the shares are those of the study's steps."""
-    steps = {step: study()["steps"][step]["steps"] for step, made in cuts.items() if made}
+def seconds_of(minutes: float, cuts: dict[str, bool], recipe: str) -> dict[str, float]:
+    """Seconds of each distillation whose cut is made: the shares are those of the recipe's steps,
+    or of the study's if the recipe trains after none of these cuts.
+    """
+    own = study()["steps"]
+    of_study = {step: own[step]["steps"] for step, made in cuts.items() if made}
+    steps = {
+        step: facts.fact("recipes", recipe)[step].get("steps", of_study[step]) for step in of_study
+    }
+    steps = steps if any(steps.values()) else of_study
     return {step: 60 * minutes * count / sum(steps.values()) for step, count in steps.items()}
 
 
