@@ -56,7 +56,15 @@ def race(teacher, tokenizer, text: dict, judged: list, cuts: dict, widths: tuple
     `cuts` has the settings of each cut. The students share all that comes before the hidden size.
     """
     teacher = teacher.to(device.device()).eval()
-    watch, train = Watch(tokenizer, judged), text["train"]
+    taught = hidden_states.sentence_vectors(teacher, tokenizer, text["dev"], LENGTH)
+    train = text["train"]
+
+    def judge(student):
+        vectors = hidden_states.sentence_vectors(student, tokenizer, text["dev"], LENGTH)
+        similar = {"similarity": round(hidden_states.similarity(vectors, taught), 4)}
+        return quality(student, tokenizer, judged) | similar
+
+    watch = Watch(judge)
     sample = batches.encode(train[: refit.SENTENCES], tokenizer, LENGTH)
     sample = [*map(hidden_states.unmasked, batches.masked_batches(sample, tokenizer, 64, SEED))]
 
@@ -86,7 +94,7 @@ def race(teacher, tokenizer, text: dict, judged: list, cuts: dict, widths: tuple
         small = distil(small, taught_by, "hidden")
         watch.note("hidden, best", small)
         students[str(width)] = {"parameters": sizes.parameters(small), "points": watch.points}
-    return {"teacher": quality(teacher, tokenizer, judged), "students": students}
+    return {"teacher": judge(teacher), "students": students}
 
 
 def _fewer_layers(teacher, tokenizer, train: list[str], sample: list[dict], settings: dict):
@@ -106,8 +114,8 @@ def _fewer_layers(teacher, tokenizer, train: list[str], sample: list[dict], sett
 class Watch:
     """Notes the scores of a student after how many seconds of work; judging is no work."""
 
-    def __init__(self, tokenizer, judged: list):
-        self.tokenizer, self.judged = tokenizer, judged
+    def __init__(self, judge):
+        self.judge = judge
         self.begin([], 0.0)
 
     def begin(self, points: list[dict], spent: float) -> None:
@@ -121,7 +129,7 @@ class Watch:
     def note(self, stage: str, student) -> None:
         """One more point."""
         seconds = self.seconds()
-        scores = quality(student, self.tokenizer, self.judged)
+        scores = self.judge(student)
         self.points.append({"stage": stage, "seconds": round(seconds, 2), "scores": scores})
         print(self.points[-1], flush=True)
         self._began = self._now() - seconds

@@ -16,6 +16,10 @@ SIZES = {
     "hidden_size": "hidden size",
     "num_hidden_layers": "layers of the teacher",
 }
+MEASURES = {  # of a student in the benchmark of recipes, and how a table says it
+    "mean": lambda value: f"{100 * value:.1f}",
+    "similarity": lambda value: f"{value:.2f}".removeprefix("0"),
+}
 _SHOWN = "1 x 128"  # the shape whose ratio is shown
 TEXTS = {"sentences": "sentences", "full": "texts of 512 tokens"}
 
@@ -143,30 +147,34 @@ def growth(record: dict | None) -> Figure | None:
 
 
 def recipes(found: dict) -> str:
-    """Markdown table of students by recipe: scores and the seconds until they are reached.
+    """Markdown table of students by recipe: the seconds, and both measures of a student before the
+    last training and at the end.
 
-    `to paper's end` are the seconds until the first point that is as good as the paper's cuts at
-    their end, as a share of their seconds.
+    `paper's end` is the share of the paper's seconds until a student is as good as the paper's.
     """
     rows = []
     for device, record in found.items():
         for width, by_recipe in _students(record).items():
-            end = by_recipe.get("paper", [None])[-1]
             for name, points in by_recipe.items():
                 start = next(point for point in points if point["stage"] == "hidden, cut")
-                rows.append((device, width, name, *_reached(start, points, end)))
-    names = ("on", "hidden size", "recipe", "before the last training", "at the end", "seconds")
-    return _markdown((*names, "to paper's end"), rows or [("cpu", NOT_RUN, *[""] * 5)])
+                cells = [f"{points[-1]['seconds']:,.0f}"]
+                for measure, said in MEASURES.items():
+                    cells += [said(point["scores"][measure]) for point in (start, points[-1])]
+                    cells.append(_reached(points, by_recipe.get("paper"), measure))
+                rows.append((device, width, name, *cells))
+    names = ["on", "hidden size", "recipe", "seconds"]
+    for measure in ("mean score", "similarity"):
+        names += [f"{measure} before", f"{measure} at the end", "paper's end"]
+    return _markdown(tuple(names), rows or [("cpu", NOT_RUN, *[""] * 8)])
 
 
-def _reached(start: dict, points: list[dict], end: dict | None) -> tuple:
-    """Cells: the mean score of the start and of the end, the seconds, and their share."""
-    last, share = points[-1], NOT_RUN
-    if end:
-        good = [point for point in points if point["scores"]["mean"] >= end["scores"]["mean"]]
-        share = f"{good[0]['seconds'] / end['seconds']:.2f}" if good else "not reached"
-    scores = (f"{100 * point['scores']['mean']:.1f}" for point in (start, last))
-    return (*scores, f"{last['seconds']:,.0f}", share)
+def _reached(points: list[dict], papers: list[dict] | None, measure: str) -> str:
+    """The share of the paper's seconds after which its last value is reached."""
+    if not papers:
+        return NOT_RUN
+    end = papers[-1]["scores"][measure]
+    good = [point["seconds"] for point in points if point["scores"][measure] >= end]
+    return f"{good[0] / papers[-1]['seconds']:.2f}" if good else "not reached"
 
 
 def _students(record: dict | None) -> dict[str, dict[str, list[dict]]]:
@@ -185,16 +193,19 @@ def race(record: dict | None) -> Figure | None:
     if not students:
         return None
     taught = next(one["teacher"] for one in record["results"].values() if "teacher" in one)
-    with panels(1, len(students), (10, 3.6), sharey=True) as (figure, grid):
-        for axes, (width, by_recipe) in zip(grid[0], students.items(), strict=True):
-            for number, (name, points) in enumerate(by_recipe.items()):
-                seconds = [point["seconds"] for point in points]
-                scores = [100 * point["scores"]["mean"] for point in points]
-                axes.plot(seconds, scores, label=name, **looks.look(number))
-            axes.axhline(100 * taught["mean"], color="black", linestyle=":", label="teacher")
-            axes.set(xlabel="seconds of work", title=f"hidden size {width}")
-        grid[0, 0].set_ylabel("mean score (%)")
-        grid[0, 0].legend(frameon=False, loc="lower right")
+    with panels(2, len(students), (10, 6), sharex="col", sharey="row") as (figure, grid):
+        for column, (width, by_recipe) in zip(grid.T, students.items(), strict=True):
+            for axes, measure in zip(column, MEASURES, strict=True):
+                for number, (name, points) in enumerate(by_recipe.items()):
+                    seconds = [point["seconds"] for point in points]
+                    values = [point["scores"][measure] for point in points]
+                    axes.plot(seconds, values, label=name, **looks.look(number))
+                axes.axhline(taught[measure], color="black", linestyle=":", label="teacher")
+            column[0].set_title(f"hidden size {width}")
+            column[1].set_xlabel("seconds of work")
+        for axes, name in zip(grid[:, 0], ("mean score on dev", "similarity"), strict=True):
+            axes.set_ylabel(name)
+        grid[1, -1].legend(frameon=False, loc="lower right")
     return figure
 
 

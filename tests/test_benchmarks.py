@@ -145,7 +145,7 @@ def test_the_table_of_recipes_says_when_the_end_of_the_paper_is_reached():
     def points(*given):
         stages = ("ffn, cut", "hidden, cut", "hidden, trained", "hidden, best")
         return [
-            {"stage": stage, "seconds": seconds, "scores": {"mean": mean}}
+            {"stage": stage, "seconds": seconds, "scores": {"mean": mean, "similarity": mean / 2}}
             for stage, (seconds, mean) in zip(stages, given, strict=True)
         ]
 
@@ -155,16 +155,19 @@ def test_the_table_of_recipes_says_when_the_end_of_the_paper_is_reached():
         "worse": points((5, 0.5), (6, 0.2), (10, 0.3), (20, 0.4)),
     }
     results = {
-        f"recipe {name}": {"teacher": {"mean": 0.8}, "students": {"12": {"points": given}}}
+        f"recipe {name}": {
+            "teacher": {"mean": 0.8, "similarity": 1.0},
+            "students": {"12": {"points": given}},
+        }
         for name, given in students.items()
     }
     lines = report.recipes({"cpu": {"results": results}}).splitlines()[2:]
     assert [line.split(" | ")[3:] for line in lines] == [
-        ["30.0", "70.0", "40", "1.00 |"],
-        ["60.0", "75.0", "20", "0.25 |"],
-        ["20.0", "40.0", "20", "not reached |"],
+        ["40", "30.0", "70.0", "1.00", ".15", ".35", "1.00 |"],
+        ["20", "60.0", "75.0", "0.25", ".30", ".38", "0.25 |"],
+        ["20", "20.0", "40.0", "not reached", ".10", ".20", "not reached |"],
     ]
-    assert len(report.race({"results": results}).axes[0].lines) == 4
+    assert [len(axes.lines) for axes in report.race({"results": results}).axes] == [4, 4]
     assert report.race(None) is None
 
 
@@ -228,7 +231,8 @@ def test_a_race_notes_points_in_order_and_starts_each_width_where_the_cut_before
     found = recipes.race(
         toys.model("bert"), toys.tokenizer("bert"), text, toy_tasks(), cuts, (12, 8)
     )
-    assert {*found["teacher"]} == {"tc", "pos", "mean"}
+    assert {*found["teacher"]} == {"tc", "pos", "mean", "similarity"}
+    assert found["teacher"]["similarity"] == 1
     wide, narrow = (found["students"][width] for width in ("12", "8"))
     assert wide["parameters"] > narrow["parameters"]
     shared = [point for point in wide["points"] if not point["stage"].startswith("hidden")]
@@ -281,8 +285,7 @@ def test_judging_is_no_work(monkeypatch):
         now[0] += 100
         return {"mean": 0.5}
 
-    monkeypatch.setattr(recipes, "quality", slow)
-    watch = recipes.Watch(None, [])
+    watch = recipes.Watch(slow)
     now[0] += 3
     watch.note("first", None)
     now[0] += 4
