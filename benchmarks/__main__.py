@@ -13,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 
+from benchmarks.recipes import RECIPES
 from lib import files
 from lib.model import device
 from lib.study import records
@@ -43,6 +44,8 @@ def plan(size: str, threads: int) -> dict:
             cases[f"bert inference {step} {number}"] = ("inference", arguments)
     for number in (1, 2):
         cases[f"exported {number}"] = ("exported", {"size": size, "threads": number})
+    for name in RECIPES:
+        cases[f"recipe {name}"] = ("recipe", {"size": size, "name": name, "threads": 1})
     cases["growth"] = ("growth", {"size": size})
     return cases
 
@@ -128,14 +131,15 @@ def _run(function: str, arguments: dict, threads: int) -> dict:
 
 
 def _case(function: str, arguments: dict) -> None:
-    from benchmarks import cases, exported, growth, inputs
+    from benchmarks import cases, exported, growth, inputs, recipes
 
     family, size = arguments.get("family"), arguments["size"]
     if family and inputs.tokenizer(family, size) is None:
         missing = "mBERT's vocabulary is not in the data root (tokenizers/mbert-cased-vocab.txt)"
         result = {"skipped": missing}
     else:
-        room = {"growth": growth, "exported": exported}.get(function, cases)
+        rooms = {"growth": growth, "exported": exported, "recipe": recipes}
+        room = rooms.get(function, cases)
         result = getattr(room, function)(**arguments)
     print(json.dumps(result))
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from lib.report import style as looks
 from lib.report.style import COLOURS, panels
 from lib.report.words import NOT_RUN
 
@@ -14,6 +15,10 @@ SIZES = {
     "vocab_size": "vocabulary",
     "hidden_size": "hidden size",
     "num_hidden_layers": "layers of the teacher",
+}
+MEASURES = {  # of a student in the benchmark of recipes, and how a table says it
+    "mean": lambda value: f"{100 * value:.1f}",
+    "similarity": lambda value: f"{value:.2f}".removeprefix("0"),
 }
 _SHOWN = "1 x 128"  # the shape whose ratio is shown
 TEXTS = {"sentences": "sentences", "full": "texts of 512 tokens"}
@@ -138,6 +143,69 @@ def growth(record: dict | None) -> Figure | None:
             axes.set_xlabel(name)
         grid[0, 0].set_ylabel("seconds a step")
         grid[0, 0].legend(frameon=False)
+    return figure
+
+
+def recipes(found: dict) -> str:
+    """Markdown table of students by recipe: the seconds, and both measures of a student before the
+    last training and at the end.
+
+    `paper's end` is the share of the paper's seconds until a student is as good as the paper's.
+    """
+    rows = []
+    for device, record in found.items():
+        for width, by_recipe in _students(record).items():
+            for name, points in by_recipe.items():
+                start = next(point for point in points if point["stage"] == "hidden, cut")
+                cells = [f"{points[-1]['seconds']:,.0f}"]
+                for measure, said in MEASURES.items():
+                    cells += [said(point["scores"][measure]) for point in (start, points[-1])]
+                    cells.append(_reached(points, by_recipe.get("paper"), measure))
+                rows.append((device, width, name, *cells))
+    names = ["on", "hidden size", "recipe", "seconds"]
+    for measure in ("mean score", "similarity"):
+        names += [f"{measure} before", f"{measure} at the end", "paper's end"]
+    return _markdown(tuple(names), rows or [("cpu", NOT_RUN, *[""] * 8)])
+
+
+def _reached(points: list[dict], papers: list[dict] | None, measure: str) -> str:
+    """The share of the paper's seconds after which its last value is reached."""
+    if not papers:
+        return NOT_RUN
+    end = papers[-1]["scores"][measure]
+    good = [point["seconds"] for point in points if point["scores"][measure] >= end]
+    return f"{good[0] / papers[-1]['seconds']:.2f}" if good else "not reached"
+
+
+def _students(record: dict | None) -> dict[str, dict[str, list[dict]]]:
+    """Hidden size -> recipe -> points."""
+    result = {}
+    for name, one in (record or {}).get("results", {}).items():
+        for width, student in one.get("students", {}).items():
+            recipe = name.removeprefix("recipe ")
+            result.setdefault(width, {})[recipe] = student["points"]
+    return result
+
+
+def race(record: dict | None) -> Figure | None:
+    """Figure of the mean score against seconds, a panel a hidden size; None without a record."""
+    students = _students(record)
+    if not students:
+        return None
+    taught = next(one["teacher"] for one in record["results"].values() if "teacher" in one)
+    with panels(2, len(students), (10, 6), sharex="col", sharey="row") as (figure, grid):
+        for column, (width, by_recipe) in zip(grid.T, students.items(), strict=True):
+            for axes, measure in zip(column, MEASURES, strict=True):
+                for number, (name, points) in enumerate(by_recipe.items()):
+                    seconds = [point["seconds"] for point in points]
+                    values = [point["scores"][measure] for point in points]
+                    axes.plot(seconds, values, label=name, **looks.look(number))
+                axes.axhline(taught[measure], color="black", linestyle=":", label="teacher")
+            column[0].set_title(f"hidden size {width}")
+            column[1].set_xlabel("seconds of work")
+        for axes, name in zip(grid[:, 0], ("mean score on dev", "similarity"), strict=True):
+            axes.set_ylabel(name)
+        grid[1, -1].legend(frameon=False, loc="lower right")
     return figure
 
 

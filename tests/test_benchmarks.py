@@ -7,10 +7,15 @@ import papermill
 import pytest
 import torch
 import toys
+from sklearn.linear_model import RidgeClassifier
+from sklearn.metrics import f1_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from benchmarks import __main__ as benchmark
-from benchmarks import cases, exported, growth, inputs, peer, report
-from lib import files
+from benchmarks import cases, exported, growth, inputs, peer, recipes, report
+from lib import facts, files
+from lib.data import tasks
 from lib.model import device
 
 pytestmark = pytest.mark.slow
@@ -130,9 +135,40 @@ def test_a_killed_benchmark_goes_on_and_replaces_the_record_at_the_end(data, tmp
 
 def test_every_case_of_the_plan_exists():
     for function, given in benchmark.plan("toy", 2).values():
-        room = {"growth": growth, "exported": exported}.get(function, cases)
-        code = getattr(room, function).__code__
+        rooms = {"growth": growth, "exported": exported, "recipe": recipes}
+        code = getattr(rooms.get(function, cases), function).__code__
         assert set(given) <= set(code.co_varnames)
+    assert set(recipes.RECIPES) == set(facts.facts("recipes"))
+
+
+def test_the_table_of_recipes_says_when_the_end_of_the_paper_is_reached():
+    def points(*given):
+        stages = ("ffn, cut", "hidden, cut", "hidden, trained", "hidden, best")
+        return [
+            {"stage": stage, "seconds": seconds, "scores": {"mean": mean, "similarity": mean / 2}}
+            for stage, (seconds, mean) in zip(stages, given, strict=True)
+        ]
+
+    students = {
+        "paper": points((10, 0.5), (11, 0.3), (30, 0.6), (40, 0.7)),
+        "ours": points((5, 0.5), (8, 0.6), (10, 0.71), (20, 0.75)),
+        "worse": points((5, 0.5), (6, 0.2), (10, 0.3), (20, 0.4)),
+    }
+    results = {
+        f"recipe {name}": {
+            "teacher": {"mean": 0.8, "similarity": 1.0},
+            "students": {"12": {"points": given}},
+        }
+        for name, given in students.items()
+    }
+    lines = report.recipes({"cpu": {"results": results}}).splitlines()[2:]
+    assert [line.split(" | ")[3:] for line in lines] == [
+        ["40", "30.0", "70.0", "1.00", ".15", ".35", "1.00 |"],
+        ["20", "60.0", "75.0", "0.25", ".30", ".38", "0.25 |"],
+        ["20", "20.0", "40.0", "not reached", ".10", ".20", "not reached |"],
+    ]
+    assert [len(axes.lines) for axes in report.race({"results": results}).axes] == [4, 4]
+    assert report.race(None) is None
 
 
 def test_the_peer_counts_by_hand():
@@ -160,3 +196,98 @@ def test_files_are_what_the_notebook_makes(tmp_path):
 def test_records_are_of_the_full_size():
     for file in (files.RESULTS / "benchmark").glob("*.json"):
         assert json.loads(file.read_text(encoding="utf-8"))["size"] == "full"
+
+
+def toy_tasks():
+    """Topic: does the text have a certain word; parts of speech: the first letter of a word."""
+    texts = toys.sentences(60)
+    labels = ["cat" if "qattus" in text else "other" for text in texts]
+    tags = [["a" if word[0] < "m" else "b" for word in text.split()] for text in texts]
+    words = [tuple(text.split()) for text in texts]
+    parts = (("train", slice(0, 40)), ("dev", slice(40, 60)))
+    made = []
+    for name, kind, metric, rows in (
+        ("tc", "sequence", "macro_f1", list(zip(texts, labels, strict=True))),
+        ("pos", "token", "accuracy", list(zip(words, tags, strict=True))),
+    ):
+        known = ("cat", "other") if kind == "sequence" else ("a", "b")
+        splits = {part: rows[which] for part, which in parts}
+        made.append(tasks.Task(name, "mlt", kind, metric, known, splits, {}))
+    return made
+
+
+CUTS = {
+    "layers": toys.DISTIL
+    | {"num_hidden_layers": 2, "layer_choice": "search", "distillation_target": "hidden"},
+    "ffn": {"intermediate_size": 10, "refit": True},
+    "hidden": toys.DISTIL
+    | {"hidden_start": "fitted", "distillation_target": "hidden", "taught_by": "teacher"},
+}
+
+
+def test_a_race_notes_points_in_order_and_starts_each_width_where_the_cut_before_ended():
+    text = {"train": toys.sentences(40), "dev": toys.sentences(8)}
+    cuts = {**CUTS, "layers": CUTS["layers"] | {"refit": True}}
+    found = recipes.race(
+        toys.model("bert"), toys.tokenizer("bert"), text, toy_tasks(), cuts, (12, 8)
+    )
+    assert {*found["teacher"]} == {"tc", "pos", "mean", "similarity"}
+    assert found["teacher"]["similarity"] == 1
+    wide, narrow = (found["students"][width] for width in ("12", "8"))
+    assert wide["parameters"] > narrow["parameters"]
+    shared = [point for point in wide["points"] if not point["stage"].startswith("hidden")]
+    assert narrow["points"][: len(shared)] == shared and shared[-1]["stage"] == "ffn, cut"
+    for student in (wide, narrow):
+        seconds = [point["seconds"] for point in student["points"]]
+        assert seconds == sorted(seconds) and seconds[0] > 0
+        stages = [point["stage"] for point in student["points"]]
+        assert stages[-1] == "hidden, best" and stages.count("hidden, trained") >= 2
+    assert narrow["points"][len(shared)]["seconds"] < wide["points"][-1]["seconds"]
+
+
+def test_the_quality_of_a_race_is_that_of_a_linear_classifier_on_frozen_vectors():
+    """Against a pipeline of scikit-learn on vectors that are read text by text, without padding."""
+    model, tokenizer = toys.model("bert").eval(), toys.tokenizer("bert")
+    found = recipes.quality(model, tokenizer, toy_tasks())
+    for task in toy_tasks():
+        given = {part: ([], []) for part in ("train", "dev")}
+        for part, (vectors, labels) in given.items():
+            for text, gold in task.splits[part]:
+                batch = tokenizer(
+                    [text if task.kind == "sequence" else list(text)],
+                    is_split_into_words=task.kind == "token",
+                    return_tensors="pt",
+                )
+                with torch.no_grad():
+                    states = model.base_model(**batch).last_hidden_state[0].numpy()
+                if task.kind == "sequence":
+                    vectors.append(states.mean(0))
+                    labels.append(gold)
+                    continue
+                words = batch.word_ids(0)
+                vectors += [states[words.index(word)] for word in range(len(gold))]
+                labels += gold
+        classifier = make_pipeline(
+            StandardScaler(), RidgeClassifier(alpha=len(given["train"][0]) / 10)
+        ).fit(*given["train"])
+        predicted, gold = classifier.predict(given["dev"][0]), given["dev"][1]
+        macro = task.kind == "sequence"
+        score = f1_score(gold, predicted, average="macro") if macro else (predicted == gold).mean()
+        assert found[task.name] == pytest.approx(score, abs=0.02)
+    assert found["mean"] == pytest.approx((found["tc"] + found["pos"]) / 2, abs=1e-4)
+
+
+def test_judging_is_no_work(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(recipes, "_clock", lambda: lambda: now[0])
+
+    def slow(*_):
+        now[0] += 100
+        return {"mean": 0.5}
+
+    watch = recipes.Watch(slow)
+    now[0] += 3
+    watch.note("first", None)
+    now[0] += 4
+    watch.note("second", None)
+    assert [point["seconds"] for point in watch.points] == [3, 7]

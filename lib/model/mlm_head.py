@@ -1,7 +1,5 @@
 """The head of a masked language model: from hidden states to logits. An encoder may have none."""
 
-import contextlib
-
 import torch
 from torch import nn
 
@@ -39,28 +37,3 @@ def outputs(model, batch: dict) -> torch.Tensor:
     """
     hidden = encoder.hidden_states(model, batch)
     return logits(model, hidden) if has_head(model.config) else hidden
-
-
-class _Reached(Exception):
-    """Ends a forward pass where nothing above is needed."""
-
-
-def entering(model, batch: dict, *modules) -> list[torch.Tensor]:
-    """What enters each of these modules of the encoder or its head, in the order of a forward pass,
-    at the real positions of a batch: (N, width of its input).
-
-    The pass ends at the last module.
-    """
-    seen = []
-
-    def reached(module, given):
-        seen.append(given[0][batch["attention_mask"].bool()])
-        if module is modules[-1]:
-            raise _Reached
-
-    with contextlib.ExitStack() as hooks:
-        for module in modules:
-            hooks.callback(module.register_forward_pre_hook(reached).remove)
-        hooks.enter_context(contextlib.suppress(_Reached))
-        transform(model, encoder.hidden_states(model, batch))
-    return seen

@@ -6,7 +6,7 @@ Not in the paper.
 import torch
 from torch import nn
 
-from lib.model import mlm_head, parts
+from lib.model import parts, passes
 
 RIDGE = 1e-3  # of the neurons' mean square: the penalty on a change of an output matrix
 SENTENCES = 1000  # of the training text, which a study fits on
@@ -21,21 +21,23 @@ def outputs(small, whole, batches: list[dict], kept: list[int] | None = None) ->
     normalisation, at every real position. The LayerNorm is then that of the last layer that the
     step stands for. The lowest layer is fitted first, and each next one sees the text through the
     fitted ones below it. The change of a matrix is penalised, so where nothing was cut nothing
-    changes. In float64; the memory does not grow with the text.
+    changes. In float64. Beside the models it keeps one hidden state a position of the batches.
     """
     of_whole = parts.layers(whole)
     ends = [*(kept or range(len(of_whole)))[1:], len(of_whole)]
+    fitted, given = passes.Passes(small, batches), passes.Passes(whole, batches)
     for layer, end in zip(parts.layers(small), ends, strict=True):
         norm, target = layer.ffn_reader, of_whole[end - 1].ffn_reader
         norm.load_state_dict(target.state_dict())
+        fitted.settle_below(layer.ffn_output)
+        given.settle_below(target)
 
-        def lost(batch, layer=layer, norm=norm, target=target):
-            batch = {name: batch[name].to(small.device) for name in batch}
-            neurons, given = mlm_head.entering(small, batch, layer.ffn_output, norm)
-            (wanted,) = mlm_head.entering(whole, batch, target)
-            return neurons, wanted - given
+        def lost(number, layer=layer, norm=norm, target=target):
+            neurons, entering = fitted.entering(number, layer.ffn_output, norm)
+            (wanted,) = given.entering(number, target)
+            return neurons, wanted - entering
 
-        correct(layer.ffn_output, map(lost, batches))
+        correct(layer.ffn_output, map(lost, range(len(batches))))
 
 
 @torch.no_grad()

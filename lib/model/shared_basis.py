@@ -7,7 +7,7 @@ it, so their scales and shifts are fitted anew. These starts are ours, not the p
 import torch
 from torch import nn
 
-from lib.model import axes, encoder, mlm_head, parts, refit
+from lib.model import axes, encoder, parts, passes, refit
 
 
 @torch.no_grad()
@@ -63,25 +63,27 @@ def fit_norms(small, whole, basis: torch.Tensor, batches: list[dict], matrices=F
     for layer in parts.layers(small) if matrices else ():
         writer[layer.attention_reader] = layer.attention_output
         writer[layer.ffn_reader] = layer.ffn_output
+    fitted, given = passes.Passes(small, batches), passes.Passes(whole, batches)
     for norm, target in zip(parts.norms(small), parts.norms(whole), strict=True):
+        fitted.settle_below(writer.get(norm, norm))
+        given.settle_below(target)
+        wanted = [given.entering(number, target)[0] for number in range(len(batches))]
 
-        def lacks(batch, norm=norm, target=target):
-            given, entering = mlm_head.entering(small, batch, writer[norm], norm)
-            (wanted,) = mlm_head.entering(whole, batch, target)
-            return given, wanted @ basis - entering
+        def lacks(number, norm=norm, wanted=wanted):
+            inputs, entering = fitted.entering(number, writer[norm], norm)
+            return inputs, wanted[number] @ basis - entering
 
         if norm in writer:
-            refit.correct(writer[norm], map(lacks, batches))
+            refit.correct(writer[norm], map(lacks, range(len(batches))))
         own = target.normalized_shape == (len(basis),)  # else its axis was not cut
         turn = basis if own else torch.eye(*target.normalized_shape)
         x, y, xy, xx, count = *torch.zeros(4, turn.shape[1], dtype=torch.float64), 0
-        for batch in batches:
-            (entering,) = mlm_head.entering(small, batch, norm)
-            (leaving,) = mlm_head.entering(whole, batch, target)
-            given = nn.functional.layer_norm(entering, norm.normalized_shape, eps=norm.eps).double()
-            wanted = (target(leaving) @ turn).double()
-            x, y, count = x + given.sum(0), y + wanted.sum(0), count + len(given)
-            xy, xx = xy + (given * wanted).sum(0), xx + given.square().sum(0)
+        for number, leaving in enumerate(wanted):
+            (entering,) = fitted.entering(number, norm)
+            states = nn.functional.layer_norm(entering, norm.normalized_shape, eps=norm.eps)
+            states, taught = states.double(), (target(leaving) @ turn).double()
+            x, y, count = x + states.sum(0), y + taught.sum(0), count + len(states)
+            xy, xx = xy + (states * taught).sum(0), xx + states.square().sum(0)
         if norm.bias is None:
             norm.weight.copy_(xy / xx.clamp(min=1e-9 * count))
             continue

@@ -81,16 +81,29 @@ class Distillation(Training):
 
     With the target `hidden` only the training's own settings count. `taught_by`: the model before
     this step, or the teacher that students are compared with. `sentences` limits the text of this
-    step, 0 takes all.
+    step, 0 takes all. `optimizer`: muon is that of lib.train.optimizers. `passes`: so
+    many times the training reads each sentence of its text, which is cut to that; the teacher reads
+    it once, and its hidden states stay in memory. With 0 all text is read anew each time.
     """
 
     distillation_target: Annotated[Literal["logits", "hidden"], LATER] = "logits"
     taught_by: Annotated[Literal["before", "teacher"], LATER] = "before"
     sentences: Annotated[Count, LATER] = 0
+    optimizer: Annotated[Literal["adamw", "muon"], LATER] = "adamw"
+    passes: Annotated[Count, LATER] = 0
     distillation_loss: Literal["mse", "kl", "plain_kl"] = "mse"
     mlm_weight: Share = 0.5
     temperature: Rate = 2.0
     all_positions: bool = False
+
+    @model_validator(mode="after")
+    def _passes_keep_hidden_states(self):
+        if self.passes and self.distillation_target != "hidden":
+            raise ValueError(
+                "passes: it keeps the teacher's hidden states; set distillation_target: hidden, or "
+                "passes: 0"
+            )
+        return self
 
 
 @_step(

@@ -81,6 +81,20 @@ class HiddenLoss:
         place = device.device()
         self.teacher = teacher.to(place).eval().requires_grad_(False)
         self.bases = None if bases is None else [basis.to(place) for basis in bases]
+        self.kept = {}  # the ids of a text -> what its teacher gives, (l, T, H') in bfloat16
+
+    def keep(self, student, encoded: list[list[int]], precision: str) -> None:
+        """Let the teacher read these texts now. Later batches of them need no pass of it."""
+        texts = sorted({*map(tuple, encoded)}, key=lambda ids: (len(ids), ids))
+        for begin in range(0, len(texts), 64):
+            some = texts[begin : begin + 64]
+            ids, attention = batches.padded(some, self.teacher.config.pad_token_id or 0)
+            batch = {"input_ids": ids, "attention_mask": attention}
+            batch = {name: tensor.to(self.teacher.device) for name, tensor in batch.items()}
+            with device.autocast(student.config, precision):
+                taught = self._read(batch, student.config.num_hidden_layers)
+            parts = torch.stack(taught).bfloat16().cpu().split([*map(len, some)], dim=1)
+            self.kept |= {ids: part.clone() for ids, part in zip(some, parts, strict=True)}
 
     def __call__(self, student, batch: dict) -> dict:
         """{"loss", "distillation_loss"}, the same scalar."""
@@ -99,14 +113,31 @@ class HiddenLoss:
 
     def parts(self, student, batch: dict) -> torch.Tensor:
         """Squared differences and the teacher's squared deviations of each layer, (l, 2)."""
-        batch = hidden_states.unmasked(batch)
-        result = []
-        for layer, (states, taught) in enumerate(_pairs(student, self.teacher, batch)):
-            if self.bases is not None:
-                taught = taught @ self.bases[layer]
+        batch, result = hidden_states.unmasked(batch), []
+        given = _states(student, batch)
+        for states, taught in zip(given, self._taught(batch, len(given)), strict=True):
             spread = (taught - taught.mean(0)).square().sum()
             result.append(torch.stack([(states - taught).square().sum(), spread]))
         return torch.stack(result)
+
+    def _taught(self, batch: dict, layers: int):
+        """The teacher's states at the real positions, as a student of so many layers learns them:
+        kept ones if all texts of the batch are kept.
+        """
+        lengths = batch["attention_mask"].sum(1).tolist() if self.kept else []
+        rows = zip(batch["input_ids"].tolist(), lengths, strict=False)
+        texts = [tuple(ids[:length]) for ids, length in rows]
+        if texts and all(text in self.kept for text in texts):
+            kept = torch.cat([self.kept[text] for text in texts], dim=1)
+            return kept.to(batch["input_ids"].device).float()
+        return self._read(batch, layers)
+
+    def _read(self, batch: dict, layers: int) -> list[torch.Tensor]:
+        """What the teacher gives now."""
+        taught = _lessons(self.teacher, batch, layers)
+        if self.bases is None:
+            return taught
+        return [states @ basis for states, basis in zip(taught, self.bases, strict=True)]
 
 
 @torch.no_grad()
@@ -120,7 +151,9 @@ def bases(student, teacher, masked: list[dict]) -> list[torch.Tensor]:
     size = student.config.hidden_size
     squares, crossed = 0, 0
     for batch in map(hidden_states.unmasked, masked):
-        pairs = [(s.double(), t.double()) for s, t in _pairs(student, teacher, batch)]
+        given = _states(student, batch)
+        lessons = _lessons(teacher, batch, len(given))
+        pairs = [(s.double(), t.double()) for s, t in zip(given, lessons, strict=True)]
         squares = squares + torch.stack([taught.T @ taught for _, taught in pairs])
         crossed = crossed + torch.stack([taught.T @ states for states, taught in pairs])
     result = []
@@ -137,17 +170,18 @@ def _gap(errors: torch.Tensor, spreads: torch.Tensor) -> torch.Tensor:
     return gaps[-1] if len(gaps) == 1 else (gaps[-1] + gaps[:-1].mean()) / 2
 
 
-def _pairs(student, teacher, batch: dict):
-    """(student's, teacher's) hidden states at the real positions of each of the student's layers,
-    (N, H') and (N, H) in float32.
-    """
+def _states(student, batch: dict) -> list[torch.Tensor]:
+    """The states of each layer at the real positions, (N, H') in float32."""
     where = batch["attention_mask"].bool()
+    return [states[where].float() for states in encoder.all_hidden_states(student, batch)[1:]]
+
+
+def _lessons(teacher, batch: dict, layers: int) -> list[torch.Tensor]:
+    """The teacher's states that each of a student's `layers` learns, (N, H) in float32."""
     with torch.inference_mode():
-        taught = encoder.all_hidden_states(teacher, batch)
-    states = encoder.all_hidden_states(student, batch)
-    ratio = (len(taught) - 1) / (len(states) - 1)
-    for layer in range(1, len(states)):
-        yield states[layer][where].float(), taught[round(layer * ratio)][where].float()
+        states = _states(teacher, batch)
+    ratio = len(states) / layers
+    return [states[round(layer * ratio) - 1] for layer in range(1, layers + 1)]
 
 
 def distil(
@@ -158,9 +192,18 @@ def distil(
     The learning curve holds mlm_loss and distillation_loss apart. Raises StudyError as
     `loss_between`.
     """
-    train = train[: settings.get("sentences") or None]
+    train = chosen(train, settings)
     loss = loss_between(student, teacher, tokenizer, train, settings, seed)
     return trainer.fit(student, loss, tokenizer, train, dev, settings, seed, folder, name)
+
+
+def chosen(train: list[str], settings: dict) -> list[str]:
+    """The sentences that a training reads: the first ones, as `sentences` and `passes` say."""
+    train = train[: settings.get("sentences") or None]
+    if not settings.get("passes"):
+        return train
+    read = settings["steps"] * settings["batch_size"] * settings["accumulation"]
+    return train[: -(-read // settings["passes"])]
 
 
 def loss_between(student, teacher, tokenizer, train, settings: dict, seed: int):
@@ -180,7 +223,11 @@ def loss_between(student, teacher, tokenizer, train, settings: dict, seed: int):
             encoded = batches.encode(train[:SENTENCES], tokenizer, settings["max_length"])
             sample = batches.masked_batches(encoded, tokenizer, 64, seed)
             turned = bases(student, teacher, sample)
-        return HiddenLoss(teacher, turned)
+        loss = HiddenLoss(teacher, turned)
+        if settings.get("passes"):
+            encoded = batches.encode(train, tokenizer, settings["max_length"])
+            loss.keep(student, encoded, settings["precision"])
+        return loss
     if has_head(teacher.config):
         return DistillationLoss(teacher, settings)
     raise StudyError(

@@ -61,13 +61,22 @@ def settings(step: str, teacher, recipe: str) -> dict:
     target = "logits" if families.has_head(teacher.config) else "hidden"
     defaults = {"accumulation": 1, "precision": "auto", "mlm_weight": 0.5}
     defaults |= {"distillation_loss": "mse", "all_positions": False, "refit": False}
+    defaults |= {"passes": 0}
     longest = min(own["max_length"], sizes.max_tokens(teacher.config))
-    return defaults | own | {"distillation_target": target, "max_length": longest}
+    allowed = {"distillation_target": target, "max_length": longest}
+    return defaults | own | allowed | ({"passes": 0} if target == "logits" else {})
 
 
-def seconds_of(minutes: float, cuts: dict[str, bool]) -> dict[str, float]:
-    """Seconds of each distillation whose cut is made: the shares are those of the study's steps."""
-    steps = {step: study()["steps"][step]["steps"] for step, made in cuts.items() if made}
+def seconds_of(minutes: float, cuts: dict[str, bool], recipe: str) -> dict[str, float]:
+    """Seconds of each distillation whose cut is made: the shares are those of the recipe's steps,
+    or of the study's if the recipe trains after none of these cuts.
+    """
+    own = study()["steps"]
+    of_study = {step: own[step]["steps"] for step, made in cuts.items() if made}
+    steps = {
+        step: facts.fact("recipes", recipe)[step].get("steps", of_study[step]) for step in of_study
+    }
+    steps = steps if any(steps.values()) else of_study
     return {step: 60 * minutes * count / sum(steps.values()) for step, count in steps.items()}
 
 
@@ -101,7 +110,14 @@ def steps_within(
     masked = batches.masked_batches(encoded, tokenizer, settings["batch_size"], seed)
     random.Random(seed).shuffle(masked)
     masked_dev = batches.masked_batches(encoded_dev, tokenizer, 64, 0)
-    loss = distillation.loss_between(student, teacher, tokenizer, train, settings, seed)
+    passes, reading = settings["passes"], 0.0
+    loss = distillation.loss_between(
+        student, teacher, tokenizer, train, settings | {"passes": 0}, seed
+    )
+    if passes:  # the teacher reads before the first step what the student reads so often
+        began = time.monotonic()
+        loss.keep(student, encoded, settings["precision"])
+        reading = (time.monotonic() - began) / len(encoded) * settings["batch_size"] / passes
     device.choose_attention(student, settings["precision"], settings["max_length"])
     with device.at_work(student):
         optimizer, times = torch.optim.AdamW(student.parameters(), fused=True), []
@@ -118,4 +134,5 @@ def steps_within(
         began = time.monotonic()
         getattr(loss, "judge", mlm.score_mlm)(student, masked_dev, settings["precision"])
         judging = evaluations * (time.monotonic() - began)
-    return max(evaluations, int((seconds - judging) / (sum(times[1:]) / len(times[1:]))))
+    step = sum(times[1:]) / len(times[1:]) + reading
+    return max(evaluations, int((seconds - judging) / step))

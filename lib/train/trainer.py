@@ -17,7 +17,7 @@ from lib.data import batches
 from lib.errors import StudyError
 from lib.measure import mlm
 from lib.model import device, loading
-from lib.train import checkpoints
+from lib.train import checkpoints, optimizers
 from lib.train.progress import DEV, Progress
 
 WORKERS = {"cuda": 2}  # processes that mask batches ahead, by type of device
@@ -73,6 +73,7 @@ class MaskedTrainer(StudyTrainer):
     def __init__(self, model, loss, tokenizer, train, dev, settings, seed, folder, name):
         fixed, steps, length = facts.facts("training"), settings["steps"], settings["max_length"]
         self.loss, self.judge, self.terms = loss, getattr(loss, "judge", mlm.score_mlm), {}
+        self.muon = settings.get("optimizer") == "muon"
         encoded = batches.encode(train, tokenizer, length)
         encoded_dev = batches.encode(dev, tokenizer, length)
         self.dev = batches.masked_batches(encoded_dev, tokenizer, 64, 0)
@@ -105,6 +106,13 @@ class MaskedTrainer(StudyTrainer):
             "callbacks": [Progress(name, ignorant, folder)],
         }
         super().__init__(model, settings, seed, folder, arguments, **parts)
+
+    def create_optimizer(self, model=None):
+        """The optimizer of the settings."""
+        if self.muon and self.optimizer is None:
+            rate, decay = self.args.learning_rate, self.args.weight_decay
+            self.optimizer = optimizers.Muon(self.model, rate, decay)
+        return super().create_optimizer(model)
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """The loss of a batch; its other terms are noted for the next log."""

@@ -7,7 +7,7 @@ from transformers import AutoModelForMaskedLM
 
 from lib.data import batches as masking
 from lib.errors import StudyError
-from lib.model import axes, families, ffn, hidden, mlm_head, parts, sizes
+from lib.model import axes, families, ffn, hidden, mlm_head, parts, passes, sizes
 from lib.model.loading import quiet
 
 STARTS = ["truncation", "svd", "shared_basis", "fitted", "random"]
@@ -23,14 +23,15 @@ def batches(family):
 def lost(model, several):
     """(L, A): the mean square of what the output of attention loses without a head, one by one."""
     result = torch.zeros(model.config.num_hidden_layers, HEADS)
-    for at, layer in enumerate(parts.layers(model)):
-        entering = [mlm_head.entering(model, each, layer.attention_output)[0] for each in several]
+    for depth, layer in enumerate(parts.layers(model)):
+        reading = passes.Passes(model, several)
+        entering = [reading.entering(at, layer.attention_output)[0] for at in range(len(several))]
         given = torch.cat(entering)
         for head in range(HEADS):
             without = given.clone()
             without[:, WIDTH * head : WIDTH * (head + 1)] = 0
             change = layer.attention_output(given) - layer.attention_output(without)
-            result[at, head] = change.square().sum(1).mean()
+            result[depth, head] = change.square().sum(1).mean()
     return result
 
 

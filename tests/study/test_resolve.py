@@ -76,12 +76,14 @@ def test_a_pairs_settings_and_overrides_over_them():
 
 @pytest.mark.parametrize(("step", "key"), SETTINGS)
 def test_a_changed_setting_makes_new_runs_from_its_step_on(step, key):
-    value = other(step, key, toy().settings[step][key])
-    old, new = ids(), ids(overrides={step: {key: value}})
+    """`passes` are passes over hidden states."""
+    needed = {"distillation_target": "hidden"} if key == "passes" else {}
+    given = {step: needed | {key: other(step, key, toy().settings[step][key])}}
+    old, new = ids(overrides={step: needed}), ids(overrides=given)
     place = ORDER.index(step)
     assert new[:place] == old[:place] and not set(new[place:]) & set(old)
-    changed = chain(toy(), "mlt", overrides={step: {key: value}})[-1].changed
-    assert changed == {f"{step}.{key}": value}
+    changed = chain(toy(), "mlt", overrides=given)[-1].changed
+    assert changed == {f"{step}.{name}": value for name, value in given[step].items()}
 
 
 @pytest.mark.parametrize("section", ["", "token"])
@@ -494,9 +496,17 @@ def test_parameters_that_mean_nothing_are_refused(step, given, said):
 
 
 SAID = {  # the recipe `calibrated`, written out
-    "layers": {"layer_choice": "search", "refit": True},
+    "layers": {"layer_choice": "search", "refit": True, "steps": 0},
     "ffn": {"refit": True},
-    "hidden": {"hidden_start": "fitted", "taught_by": "teacher"},
+    "hidden": {
+        "hidden_start": "fitted",
+        "taught_by": "teacher",
+        "distillation_target": "hidden",
+        "optimizer": "muon",
+        "learning_rate": 1.5e-3,
+        "steps": 800,
+        "passes": 4,
+    },
 }
 BY_NAME = {"recipe": "calibrated"}
 

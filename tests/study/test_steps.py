@@ -99,3 +99,11 @@ def test_fits_of_layers_that_are_no_layers_of_the_teacher_are_refused():
     assert steps.merged("layers", settings, {"refit": True}, "here")["refit"]
     with pytest.raises(StudyError, match="refit: random layers stand for no layers of the teacher"):
         steps.merged("layers", settings, {"refit": True, "layer_choice": "random"}, "here")
+
+
+def test_passes_need_hidden_states():
+    settings = toy_study.STUDY["steps"]["hidden"]
+    hidden = {"passes": 3, "distillation_target": "hidden"}
+    assert steps.merged("hidden", settings, hidden, "here")["passes"] == 3
+    with pytest.raises(StudyError, match="here: passes: it keeps the teacher"):
+        steps.merged("hidden", settings, {"passes": 3}, "here")

@@ -175,6 +175,39 @@ def test_padding_and_masks_play_no_part(family):
 
 
 @both
+@pytest.mark.parametrize("narrow", [False, True])
+def test_kept_states_are_those_of_the_teacher_who_is_not_asked_again(family, narrow, monkeypatch):
+    """In bfloat16, which has eight bits; a batch with a text that is not kept is read as before."""
+    sizes = {"num_hidden_layers": 2} | ({"hidden_size": 16} if narrow else {})
+    student, teacher = toys.model(family, seed=1, **sizes), toys.model(family, seed=2)
+    encoded, draw = toys.encoded(family, 20), torch.Generator().manual_seed(1)
+    bases = [torch.randn(24, 16, generator=draw) for _ in range(2)] if narrow else None
+    loss, plain = (distillation.HiddenLoss(teacher, bases) for _ in range(2))
+    loss.keep(student, encoded[:12], "float32")
+    asked, read = [], encoder.all_hidden_states
+    monkeypatch.setattr(
+        encoder, "all_hidden_states", lambda model, batch: asked.append(model) or read(model, batch)
+    )
+    kept, mixed = masked(family, encoded[3:9][::-1]), masked(family, encoded[9:15])
+    found = loss(student, kept)["loss"]
+    assert asked == [student]
+    found.backward()
+    assert found.item() == pytest.approx(plain(student, kept)["loss"].item(), rel=1e-2)
+    asked.clear()
+    assert loss(student, mixed)["loss"].equal(plain(student, mixed)["loss"])
+    assert asked == [student, teacher] * 2
+
+
+def test_passes_choose_as_much_text_as_is_read_so_often():
+    train, settings = [str(number) for number in range(100)], SETTINGS | {"batch_size": 5}
+    for steps, accumulation, passes, count in ((8, 1, 4, 10), (8, 2, 4, 20), (8, 1, 3, 14)):
+        given = {"steps": steps, "accumulation": accumulation, "passes": passes}
+        assert distillation.chosen(train, settings | given) == train[:count]
+    assert distillation.chosen(train, settings | {"passes": 0}) == train
+    assert distillation.chosen(train, settings | {"sentences": 7, "passes": 2}) == train[:7]
+
+
+@both
 def test_the_judge_pools_over_batches(family):
     """The sums of all batches, not the mean of their gaps; each batch has its own mean."""
     student = toys.model(family, seed=1, num_hidden_layers=2).train()
@@ -284,12 +317,19 @@ def test_the_gap_falls_and_only_the_student_learns(family, kind, tmp_path):
 
 @slow
 @both
-@pytest.mark.parametrize("kind", ["layers", "hidden"])
+@pytest.mark.parametrize(
+    ("kind", "same"),
+    [
+        ("layers", {}),
+        ("hidden", {}),
+        ("hidden", {"optimizer": "muon", "passes": 3}),
+    ],
+)
 def test_a_killed_training_goes_on_to_the_very_same_end(
-    family, kind, tmp_path, monkeypatch, capsys
+    family, kind, same, tmp_path, monkeypatch, capsys
 ):
-    """The bases of a narrow student, which no checkpoint holds, are found again."""
-    student, learned = distil(family, kind, tmp_path / "whole")
+    """The bases of a narrow student and kept states, which no checkpoint holds, are made again."""
+    student, learned = distil(family, kind, tmp_path / "whole", **same)
     calls, call = [], distillation.HiddenLoss.__call__
 
     def dies(self, *given):
@@ -300,8 +340,8 @@ def test_a_killed_training_goes_on_to_the_very_same_end(
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr(distillation.HiddenLoss, "__call__", dies)
-        distil(family, kind, tmp_path / "killed")
-    resumed, again = distil(family, kind, tmp_path / "killed")
+        distil(family, kind, tmp_path / "killed", **same)
+    resumed, again = distil(family, kind, tmp_path / "killed", **same)
     assert "resumed after step 4\n" in capsys.readouterr().out
     assert again["history"] == learned["history"]
     assert toys.same(toys.bits(resumed), toys.bits(student))

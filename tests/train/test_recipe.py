@@ -63,12 +63,15 @@ def test_sizes_that_the_teacher_cannot_give(name, size, said):
 
 def test_the_time_is_shared_as_the_steps_of_the_study():
     steps = {step: recipe.study()["steps"][step]["steps"] for step in ("layers", "hidden")}
-    both = recipe.seconds_of(8, {"layers": True, "hidden": True})
+    both = recipe.seconds_of(8, {"layers": True, "hidden": True}, "paper")
     assert sum(both.values()) == 480 and both["hidden"] / both["layers"] == pytest.approx(
         steps["hidden"] / steps["layers"]
     )
-    assert recipe.seconds_of(8, {"layers": False, "hidden": True}) == {"hidden": 480}
-    assert recipe.seconds_of(8, {"layers": False, "hidden": False}) == {}
+    assert recipe.seconds_of(8, {"layers": False, "hidden": True}, "paper") == {"hidden": 480}
+    assert recipe.seconds_of(8, {"layers": False, "hidden": False}, "paper") == {}
+    one = recipe.seconds_of(8, {"layers": True, "hidden": True}, "calibrated")
+    assert one == {"layers": 0, "hidden": 480}
+    assert recipe.seconds_of(8, {"layers": True, "hidden": False}, "calibrated") == {"layers": 480}
 
 
 @pytest.mark.parametrize("head", [True, False])
