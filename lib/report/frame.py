@@ -33,11 +33,10 @@ def frame(records: list[dict]) -> pandas.DataFrame:
     step_of = {record["id"]: record["step"] for record in records}
     teacher, finished = _ends(records, step_of)
     result = pandas.DataFrame(publish.scores(records), columns=_COLUMNS)
+    result = result.astype(dict.fromkeys(["score", "low", "high"], float))
     chains = [_chain(record, step_of) for record in result["record"]]
     cuts = steps.names("cut")
     return result.assign(
-        low=result["low"].astype(float),
-        high=result["high"].astype(float),
         default=result["changed"].map(len).eq(0),
         chain=chains,
         order=[" > ".join(step for step in way if step in cuts) for way in chains],
