@@ -62,25 +62,24 @@ def rows(scores: pandas.DataFrame) -> pandas.DataFrame:
 
 def table(rows: pandas.DataFrame) -> pandas.DataFrame:
     """`rows` in words, one row a model: parameters in millions, minutes of training, scores."""
-
-    def sizes(row):
-        count = "" if row["model"] == "majority" else number(row["parameters"] / 1e6, 2)
-        return {"parameters (M)": count, "minutes": number(row["seconds"] / 60, 0)}
-
-    def score(row):
-        return number(row["mean"]) if row["model"] in WITHOUT_ENCODER else spread(row)
-
-    return _laid_out(rows, sizes, score)
+    millions = (rows["parameters"] / 1e6).mask(rows["model"] == "majority")
+    sizes = {
+        "parameters (M)": [number(value, 2) for value in millions],
+        "minutes": [number(value, 0) for value in rows["seconds"] / 60],
+    }
+    texts = [
+        number(row["mean"]) if row["model"] in WITHOUT_ENCODER else spread(row)
+        for row in rows.to_dict("records")
+    ]
+    return _laid_out(rows.assign(text=texts, **sizes), [*sizes])
 
 
 def gaps(rows: pandas.DataFrame) -> pandas.DataFrame:
     """The models with an encoder in words: how far each score is above the n-grams."""
-
-    def gap(row):
-        difference, low, high = (number(row[name], signed=True) for name in _ABOVE)
-        return f"{difference} ({low} to {high})" if difference else NOT_AVAILABLE
-
-    return _laid_out(rows[~rows["model"].isin(WITHOUT_ENCODER)], lambda row: {}, gap)
+    rows = rows[~rows["model"].isin(WITHOUT_ENCODER)]
+    ends = rows[[*_ABOVE]].map(number, signed=True).to_numpy()
+    texts = [f"{gap} ({low} to {high})" if gap else NOT_AVAILABLE for gap, low, high in ends]
+    return _laid_out(rows.assign(text=texts), [])
 
 
 def points(rows: pandas.DataFrame) -> pandas.DataFrame:
@@ -131,16 +130,12 @@ def _above(record: dict) -> list[float]:
     return [100 * v for v in (pair["difference"], *pair["interval"])] if pair else [math.nan] * 3
 
 
-def _laid_out(rows: pandas.DataFrame, head, cell) -> pandas.DataFrame:
-    """One row a model: its names, the columns that `head` makes, and a `cell` for each task."""
-    tasks = [task for task in facts.facts("tasks") if task in set(rows["what"])]
-    keys, laid = ["language", "teacher", "model", "steps"], []
-    for (language, teacher, kind, steps), part in rows.groupby(keys, sort=False):
-        texts = {row["what"]: cell(row) for row in part.to_dict("records")}
-        name = MODELS[kind] + (f", {steps:,} steps" if steps else "")
-        laid.append(
-            {"language": language, "teacher": teacher, "model": name}
-            | head(part.iloc[0])
-            | {task: texts.get(task, NOT_RUN) for task in tasks}
-        )
-    return pandas.DataFrame(laid)
+def _laid_out(rows: pandas.DataFrame, sizes: list[str]) -> pandas.DataFrame:
+    """One row a model: its names, its `sizes` for the first task, and the `text` of each task."""
+    keys = ["language", "teacher", "model", "steps"]
+    texts = rows.pivot(index=keys, columns="what", values="text").fillna(NOT_RUN)
+    texts = texts[[task for task in facts.facts("tasks") if task in texts]]
+    laid = rows.drop_duplicates(keys).set_index(keys)[sizes].join(texts).reset_index()
+    names = zip(laid["model"], laid.pop("steps"), strict=True)
+    names = [MODELS[kind] + (f", {steps:,} steps" if steps else "") for kind, steps in names]
+    return laid.assign(model=names)

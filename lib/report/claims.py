@@ -14,14 +14,13 @@ Drops are percentage points; the paper does not say whether its are points or sh
 """
 
 import math
-from dataclasses import replace
 
 import pandas
 
 from lib import facts
 from lib.report import effects
-from lib.report.effects import FINAL, TAUGHT_BY, Effect, average, gap
-from lib.report.frame import FINISHED, setting
+from lib.report.effects import PAIR, average
+from lib.report.frame import FINISHED, TEACHER, setting
 from lib.report.tables import published, text_seen
 from lib.report.words import NOT_RUN, number
 
@@ -29,17 +28,11 @@ HOLDS, FAILS = "holds", "does not hold"
 UNSEEN, UNLEARNED = "cannot be seen at this size", "not learned by the teacher"
 MARGIN = 1.0  # points: a drop below this is "costs nothing"
 THIRD, SMALL = 40000 / 119547, 10000 / 119547  # 40k and 10k tokens as shares of mBERT's
-_UNTRIMMED = ("hidden", ())
-_AGAINST = {  # claim: step, setting, value (empty: the study's own) and alternative, their names
-    "mse_better": ("layers", "layers.distillation_loss", "mse", "kl", "MSE minus KL"),
-    "teacher_weights": (
-        "layers",
-        "layers.layer_choice",
-        "",
-        "random",
-        "teacher's layers minus random",
-    ),
-    "adapted_beats_plain": (FINISHED, "teacher", "", "plain", "adapted minus plain"),
+_LOSS, _LAYERS = "layers.distillation_loss", "layers.layer_choice"
+_AGAINST = {  # claim: step or role, setting, value (empty: the study's own) and alternative, names
+    "mse_better": ("layers", _LOSS, "mse", "kl", "MSE minus KL"),
+    "teacher_weights": ("layers", _LAYERS, "", "random", "teacher's layers minus random"),
+    "adapted_beats_plain": (FINISHED, "teacher", "adapted", "plain", "adapted minus plain"),
     "truncation_beats_svd": (
         *("hidden", "hidden.hidden_start", "truncation", "svd", "truncation minus SVD"),
     ),
@@ -49,24 +42,26 @@ _AGAINST = {  # claim: step, setting, value (empty: the study's own) and alterna
 def judge(scores: pandas.DataFrame) -> pandas.DataFrame:
     """One row a claim of data/paper/claims.csv: the effect, its interval, and the verdict.
 
-    `groups` counts the pairs of language and teacher behind a number, `runs` the task runs, `seeds`
-    the seeds of the cell that has fewest.
+    `measured` says the numbers behind the effect, in `unit`. `groups` counts the pairs of language
+    and teacher behind it, `runs` the task runs, `seeds` the seeds of the model that has fewest.
     """
-    every = effects.cells(scores)
-    learned = _effects(effects.learned(every, scores), scores)
-    possible, rows = _effects(every, scores), []
-    for row in published("claims").to_dict("records"):
-        ends = (row["from_percent"], row["to_percent"])
+    every = effects.models(scores)
+    learned, possible = _effects(effects.learned(every, scores), scores), _effects(every, scores)
+    nothing = {"value": math.nan, "variance": math.nan, "measured": NOT_RUN}
+    rows = []
+    for claim in published("claims").to_dict("records"):
+        ends = (claim["from_percent"], claim["to_percent"])
         limits = "–".join(f"{end:g}" for end in ends if not pandas.isna(end))
-        effect = learned[row["key"]] or Effect(math.nan, math.nan, NOT_RUN, unit="")
-        low, high = effect.interval
+        found = {"groups": 0, "runs": 0, "seeds": 0, "unit": "points"}
+        found |= learned[claim["key"]] or nothing | {"unit": ""}
+        value, half = found.pop("value"), effects.NORMAL * math.sqrt(found.pop("variance"))
+        low, high = value - half, value + half
         verdict = HOLDS if low > 0 else FAILS if high < 0 else UNSEEN
-        if not learned[row["key"]]:
-            verdict = UNLEARNED if possible[row["key"]] else NOT_RUN
-        said = f"{limits} %" if limits else "in words"
-        claim = {"key": row["key"], "claim": row["claim"], "published": said}
-        measured = {"effect": effect.value, "low": low, "high": high, "verdict": verdict}
-        rows.append(claim | vars(effect) | measured)
+        if not learned[claim["key"]]:
+            verdict = UNLEARNED if possible[claim["key"]] else NOT_RUN
+        said = {"published": f"{limits} %" if limits else "in words"}
+        said |= {"effect": value, "low": low, "high": high, "verdict": verdict}
+        rows.append({"key": claim["key"], "claim": claim["claim"]} | said | found)
     return pandas.DataFrame(rows)
 
 
@@ -87,158 +82,155 @@ def table(judged: pandas.DataFrame) -> pandas.DataFrame:
     return pandas.DataFrame(rows)
 
 
-def _effects(cells: dict, scores: pandas.DataFrame) -> dict[str, Effect | None]:
-    """Key of a claim -> its effect, None where a run is missing. `cells` are `effects.cells`."""
-    preferred = {}
-    for key, (step, name, value, other, words) in _AGAINST.items():
-        gaps = [_against(tasks, step, name, value, other) for tasks in cells.values()]
-        if name == "teacher":  # the study's own teacher may be the plain one
-            adapted = FINISHED, (("teacher", "adapted"),)
-            pairs = zip(gaps, cells.values(), strict=True)
-            gaps = [own or gap(tasks, adapted, FINAL) for own, tasks in pairs]
-        preferred[key] = average(gaps, f"{words}: {{}} points")
-    return preferred | {
-        "size_removed": _size_removed(scores),
-        "drop_moderate": _drop(cells, "drop_moderate", max),
-        "drop_maximum": _drop(cells, "drop_maximum", min),
-        "text_shrinks_drop": _text(cells),
-        "pos_robust": _task(cells, "pos", -1),
-        "ner_sensitive": _task(cells, "ner", 1),
-        "maltese_ner_worst": _worst(cells, "mlt", "ner"),
+def _effects(models: pandas.DataFrame, scores: pandas.DataFrame) -> dict[str, dict | None]:
+    """Key of a claim -> its effect, None where a run is missing. `models` are `effects.models`."""
+    drops = effects.gaps(effects.own(models, TEACHER), effects.own(models, FINISHED))
+    bounds = published("claims").set_index("key")["to_percent"]
+    return {key: _against(models, *sides) for key, sides in _AGAINST.items()} | {
+        "size_removed": _size_removed(scores, bounds["size_removed"]),
+        "drop_moderate": _drop(models, max, bounds["drop_moderate"]),
+        "drop_maximum": _drop(models, min, bounds["drop_maximum"]),
+        "text_shrinks_drop": _text(average(drops, PAIR)),
+        "pos_robust": _task(drops, "pos", -1),
+        "ner_sensitive": _task(drops, "ner", 1),
+        "maltese_ner_worst": _worst(average(drops, ["language", "what"]), "mlt", "ner"),
         "mse_faster": _faster(scores),
-        "vocabulary_free": _trimmed(cells, THIRD, THIRD / 3, -1, MARGIN),
-        "vocabulary_hurts": _trimmed(cells, 0, SMALL),
+        "vocabulary_free": _trimmed(models, THIRD, THIRD / 3, -1, MARGIN),
+        "vocabulary_hurts": _trimmed(models, 0, SMALL),
     }
 
 
-def _against(tasks: dict, step: str, name: str, value: str, other: str) -> Effect | None:
-    """The gap between two models that differ in one setting only: that with `value` minus that with
-    `other`; of several such pairs the one with fewest other changes.
+def _mean(gaps: pandas.DataFrame, words: str, sign: int = 1, offset: float = 0.0) -> dict | None:
+    """offset + sign * the mean over tasks, then pairs; `words` have a place for the mean."""
+    if gaps.empty:
+        return None
+    [effect] = average(average(gaps, PAIR).assign(all=0), ["all"]).to_dict("records")
+    measured = {"measured": words.format(number(effect["value"]))}
+    return effect | measured | {"value": offset + sign * effect["value"]}
+
+
+def _minus(one: dict, other: dict) -> dict:
+    """One effect minus another one."""
+    return {
+        "value": one["value"] - other["value"],
+        "variance": one["variance"] + other["variance"],
+        "groups": max(one["groups"], other["groups"]),
+        "runs": one["runs"] + other["runs"],
+        "seeds": min(one["seeds"], other["seeds"]),
+    }
+
+
+def _sides(rows: pandas.DataFrame, name: str, value: str, other: str) -> list[pandas.DataFrame]:
+    """The rows with `value` of a setting (empty: the study's own), and those with `other`; `rest`
+    holds their further changed settings.
     """
-    models = {model: cell for of_task in tasks.values() for model, cell in of_task.items()}
-    for of, changed in sorted(models, key=lambda model: len(model[1])):
-        rest = tuple(pair for pair in changed if pair != (name, other))
-        if of != step or rest == changed:
-            continue
-        for side in (rest, tuple(sorted((*rest, (name, value))))):
-            record = models.get((of, side), {"records": [None]})["records"][0]
-            right = record and (not value or setting({"record": record}, name) == value)
-            if right and (found := gap(tasks, (of, side), (of, changed))):
-                return found
-    return None
+    values = pandas.Series([setting(row, name) for row in rows.to_dict("records")], rows.index)
+    rest = rows["settings"].map(lambda pairs: tuple(pair for pair in pairs if pair[0] != name))
+    left = values == value if value else (rest == rows["settings"]) & (values != other)
+    return [rows.assign(rest=rest)[side] for side in (left, values == other)]
 
 
-def _bound(key: str) -> float:
-    return published("claims").set_index("key").loc[key, "to_percent"]
+def _against(models, step: str, name: str, value: str, other: str, words: str) -> dict | None:
+    """Models with `value` minus those with `other` that differ in no other setting; of several such
+    pairs the one with fewest changes.
+    """
+    pairs = effects.gaps(*_sides(effects.of(models, step), name, value, other), "rest")
+    pairs = pairs.sort_values("rest", key=lambda rest: rest.map(len), kind="stable")
+    fewest = pairs["rest"] == pairs.groupby(PAIR)["rest"].transform("first")
+    return _mean(pairs[fewest], f"{words}: {{}} points")
 
 
-def _size_removed(scores: pandas.DataFrame) -> Effect:
+def _size_removed(scores: pandas.DataFrame, bound: float) -> dict:
     """The share that the paper's smallest model lacks, minus the claimed one less its rounding."""
     counted = published("parameters").groupby("teacher")["parameters"]
     gone = 100 * (1 - counted.min() / counted.max()).max()
     words = f"{gone:.1f} % counted for the paper's models"
     if len(scores):
         words += f", in this study {100 * scores['compression_rate'].max():.1f} %"
-    return Effect(gone - (_bound("size_removed") - 0.5), 0.0, words, unit="%")
+    return {"value": gone - (bound - 0.5), "variance": 0.0, "measured": words, "unit": "%"}
 
 
-def _finals(tasks: dict, name: str, size: str) -> dict:
-    """Size -> final model, of those that differ at most in the setting `name`."""
-    return {
-        cell[size]: (step, changed)
-        for models in tasks.values()
-        for (step, changed), cell in models.items()
-        if step == FINISHED and dict(changed).keys() <= {name}
-    }
+def _finals(models: pandas.DataFrame, name: str) -> pandas.DataFrame:
+    """The final models that differ at most in the setting `name`."""
+    finals = effects.of(models, FINISHED)
+    few = [dict(settings).keys() <= {name} for settings in finals["settings"]]
+    return finals[pandas.Series(few, finals.index, dtype=bool)]
 
 
-def _drop(cells: dict, key: str, choose) -> Effect | None:
+def _drop(models: pandas.DataFrame, choose, bound: float) -> dict | None:
     """The published bound minus the average drop to the largest or smallest of the final models."""
-    gaps = []
-    for tasks in cells.values():
-        sizes = _finals(tasks, "hidden.hidden_size", "hidden_size")
-        if len(sizes) > (choose is max):  # with one size there is no moderate compression
-            gaps.append(gap(tasks, TAUGHT_BY, sizes[choose(sizes)]))
-    return average(gaps, "drop {} points", sign=-1, offset=_bound(key))
+    finals = _finals(models, "hidden.hidden_size")
+    sizes = finals.groupby(PAIR)["hidden_size"]
+    if choose is max:  # with one size there is no moderate compression
+        finals = finals[sizes.transform("nunique") > 1]
+    chosen = finals[finals["hidden_size"] == sizes.transform(choose)[finals.index]]
+    drops = effects.gaps(effects.own(models, TEACHER), chosen)
+    return _mean(drops, "drop {} points", -1, bound)
 
 
-def _text(cells: dict) -> Effect | None:
+def _text(drops: pandas.DataFrame) -> dict | None:
     """Drop of the language the teacher has seen least of, minus that of the one seen most of."""
-    effects, words = [], []
-    for teacher in sorted({teacher for _, teacher in cells}):
-        seen, drops = text_seen(teacher), {}
-        for (language, of), tasks in cells.items():
-            drop = gap(tasks, TAUGHT_BY, FINAL) if of == teacher else None
-            if drop and language in seen:
-                drops[language] = drop
-        if len({seen[language] for language in drops}) > 1:
-            least, most = min(drops, key=seen.get), max(drops, key=seen.get)
-            effects.append(drops[least].minus(drops[most]))
-            values = f"{drops[least].value:.1f} in {least}, {drops[most].value:.1f} in {most}"
-            words.append(f"{teacher}: drop {values}")
-    return average(effects, "; ".join(words))
+    gaps, words = [], []
+    for teacher, part in drops.groupby("teacher"):
+        seen = part["language"].map(text_seen(teacher)).dropna()
+        if seen.nunique() > 1:
+            least, most = part.loc[seen.idxmin()], part.loc[seen.idxmax()]
+            gaps.append({"teacher": teacher, "language": ""} | _minus(least, most))
+            values = [f"{end['value']:.1f} in {end['language']}" for end in (least, most)]
+            words.append(f"{teacher}: drop {', '.join(values)}")
+    return _mean(pandas.DataFrame(gaps), "; ".join(words))
 
 
-def _task(cells: dict, task: str, sign: int) -> Effect | None:
+def _task(drops: pandas.DataFrame, task: str, sign: int) -> dict | None:
     """How far a task's drop is beyond the next one, on the side of more (1) or less (-1) loss."""
-    drops = {}
-    for other in facts.facts("tasks"):
-        gaps = [gap(tasks, TAUGHT_BY, FINAL, other) for tasks in cells.values()]
-        if drop := average(gaps, f"{other} {{}}"):
-            drops[other] = drop
-    if task not in drops or len(drops) < 2:
+    of_tasks = average(drops, ["what"]).set_index("what").to_dict("index")
+    of_tasks = {name: of_tasks[name] for name in facts.facts("tasks") if name in of_tasks}
+    if task not in of_tasks or len(of_tasks) < 2:
         return None
-    words = "drops: " + ", ".join(drop.measured for drop in drops.values())
-    runs = sum(drop.runs for drop in drops.values())
-    effect = drops.pop(task).minus(max(drops.values(), key=lambda drop: sign * drop.value))
-    return replace(effect, value=sign * effect.value, measured=words, runs=runs)
+    words = [f"{name} {number(drop['value'])}" for name, drop in of_tasks.items()]
+    own = of_tasks.pop(task)
+    effect = _minus(own, max(of_tasks.values(), key=lambda drop: sign * drop["value"]))
+    found = {"value": sign * effect["value"], "measured": f"drops: {', '.join(words)}"}
+    return effect | found | {"runs": drops["runs"].sum()}
 
 
-def _worst(cells: dict, language: str, task: str) -> Effect | None:
+def _worst(drops: pandas.DataFrame, language: str, task: str) -> dict | None:
     """Drop of one language's task minus the largest other drop, of any language and task."""
-    drops = {}
-    for (of, _), tasks in cells.items():
-        for other in tasks:
-            if drop := gap(tasks, TAUGHT_BY, FINAL, other):
-                drops[of, other] = drop
-    languages = {of for of, _ in drops}
-    if (language, task) not in drops or len(languages) < 2:
+    own = (drops["language"] == language) & (drops["what"] == task)
+    if not own.any() or drops["language"].nunique() < 2:
         return None
-    own = drops.pop((language, task))
-    (of, other), drop = max(drops.items(), key=lambda item: item[1].value)
-    words = f"{language} {task} {own.value:.1f}, next {of} {other} {drop.value:.1f}"
-    return replace(own.minus(drop), measured=words, groups=len(languages))
+    ends = [drops[own].iloc[0], drops.loc[drops.loc[~own, "value"].idxmax()]]
+    words = [f"{drop['language']} {drop['what']} {drop['value']:.1f}" for drop in ends]
+    groups = {"groups": drops["language"].nunique()}
+    return _minus(*ends) | {"measured": ", next ".join(words)} | groups
 
 
-def _faster(scores: pandas.DataFrame) -> Effect | None:
+def _faster(scores: pandas.DataFrame) -> dict | None:
     """Mean loss on dev over the training, KL minus MSE: a loss that falls earlier is smaller."""
-    losses: dict = {}
-    models = scores[(scores["what"] == "mlm_loss") & (scores["step"] == "layers")]
-    for row in models.to_dict("records"):
-        history = pandas.DataFrame(row["record"].get("history", []), columns=["dev_mlm_loss"])
-        rest = row["changed"].items() - {("layers.distillation_loss", "kl")}
-        pair = losses.setdefault((row["language"], row["teacher"], *sorted(rest)), {})
-        pair[setting(row, "layers.distillation_loss")] = history["dev_mlm_loss"].mean()
-    means = pandas.DataFrame(losses.values(), columns=["kl", "mse"], dtype=float)
-    gaps = (means["kl"] - means["mse"]).dropna()
+    rows = scores[(scores["what"] == "mlm_loss") & (scores["step"] == "layers")]
+    histories = [record.get("history", []) for record in rows["record"]]
+    losses = [pandas.DataFrame(one, columns=["dev_mlm_loss"]).mean().item() for one in histories]
+    rows = rows.assign(
+        settings=[tuple(sorted(changed.items())) for changed in rows["changed"]], loss=losses
+    )
+    kl, mse = _sides(rows, _LOSS, "kl", "mse")
+    pairs = kl.merge(mse, on=[*PAIR, "rest"], suffixes=("", "_mse"))
+    gaps = (pairs["loss"] - pairs["loss_mse"]).dropna()
     if gaps.empty:
         return None
     words = f"mean dev loss, KL minus MSE: {number(gaps.mean(), 3, signed=True)} nats"
-    count = len(gaps)
-    return Effect(gaps.mean(), gaps.var() / count, words, count, 2 * count, 1, "nats")
+    count = {"groups": len(gaps), "runs": 2 * len(gaps), "seeds": 1, "unit": "nats"}
+    effect = {"value": gaps.mean(), "variance": gaps.var() / len(gaps), "measured": words}
+    return effect | count
 
 
-def _trimmed(cells: dict, target: float, reach: float, sign=1, offset=0.0) -> Effect | None:
+def _trimmed(models: pandas.DataFrame, target: float, reach: float, sign=1, offset=0.0):
     """The drop from the model before trimming to the one with nearly the target share of tokens."""
-    gaps, kept = [], []
-    for tasks in cells.values():
-        untrimmed = [models[_UNTRIMMED] for models in tasks.values() if _UNTRIMMED in models]
-        whole = untrimmed[0]["vocab_size"] if untrimmed else math.inf
-        finals = _finals(tasks, "vocabulary.kept_tokens", "vocab_size")
-        shares = {count / whole: model for count, model in finals.items()}
-        near = [share for share in shares if share > 0 and abs(share - target) < reach]
-        if near:
-            kept.append(min(near, key=lambda share: abs(share - target)))
-            gaps.append(gap(tasks, _UNTRIMMED, shares[kept[-1]]))
-    words = f"{100 * sum(kept) / len(kept):.0f} % kept: " if kept else ""
-    return average(gaps, words + "drop {} points", sign, offset)
+    finals = _finals(models, "vocabulary.kept_tokens")
+    pairs = effects.gaps(effects.own(models, "hidden"), finals)
+    pairs["share"] = pairs["vocab_size_right"] / pairs["vocab_size"]
+    pairs["off"] = (pairs["share"] - target).abs()
+    near = pairs["off"] == pairs.groupby(PAIR)["off"].transform("min")
+    pairs = pairs[near & (pairs["off"] < reach)]
+    kept = 100 * pairs.groupby(PAIR)["share"].first().mean()
+    return _mean(pairs, f"{kept:.0f} % kept: drop {{}} points", sign, offset)

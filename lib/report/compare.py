@@ -9,7 +9,7 @@ import pandas
 
 from lib import facts
 from lib.report import words
-from lib.report.frame import TEACHER, setting, statistics
+from lib.report.frame import SIZE_OF, TEACHER, setting, statistics
 from lib.report.words import NOT_AVAILABLE, NOT_RUN, REFERENCE, spread, word
 from lib.study import steps, studies
 
@@ -19,7 +19,6 @@ MEASURES = {  # lower is better, but for the similarity
     "bits_per_character": "pseudo-perplexity (bits a character)",
 }
 _KEYS = ["language", "teacher", "step", "value", "what"]
-_SIZES = {"hidden.hidden_size": "hidden_size", "vocabulary.kept_tokens": "vocab_size"}
 
 
 def sweep(
@@ -43,7 +42,7 @@ def sweep(
     uncut = scores[before & scores["language"].isin(part["language"]) & (whole != "")]
     part = part.assign(reference=part["own"] & uncut.empty)
     if len(uncut):
-        uncut = uncut.assign(value=uncut[_SIZES[name]].astype(int), own=False, reference=True)
+        uncut = uncut.assign(value=uncut[SIZE_OF[name]].astype(int), own=False, reference=True)
         part = _sorted(pandas.concat([uncut, part]), name)
     alone = ["language", "teacher", "what", *([] if len(uncut) else ["step"])]
     several = part.groupby(alone)["value"].transform("nunique") > 1
@@ -70,9 +69,7 @@ def drops(scores: pandas.DataFrame) -> pandas.DataFrame:
     ends = ends[ends["what"].isin([*facts.facts("tasks"), "mlm_loss"])]
     ends = ends.assign(value="", own=True, reference=ends["role"] == TEACHER)
     result = _compare(ends, across=True)
-    teachers = ends.loc[ends["reference"], "step"]
-    keep = ~result["step"].isin(teachers) & result["difference"].notna()
-    return result[keep].reset_index(drop=True)
+    return result[~result["reference"] & result["difference"].notna()].reset_index(drop=True)
 
 
 def average(comparison: pandas.DataFrame) -> pandas.DataFrame:
@@ -90,14 +87,14 @@ def table(comparison: pandas.DataFrame, name: str, values=(), published=None) ->
     """A comparison in words, one row a model and value: each measure and its difference Δ.
 
     `name` heads the column of values; the study's own is marked *. `values` names those that could
-    have been run, and are "not run" without records. `published` has a column `value`, perhaps
-    `language`, and further columns of text that are added; without it, nothing is published.
+    have been run, and are "not run" without records. `published` has the columns `language` and
+    `value`, and further columns of text that are added; without it, nothing is published.
     """
-    published = pandas.DataFrame(columns=["value", "published"]) if published is None else published
-    match = [key for key in ("value", "language") if key in published]
-    theirs = published.set_index(match).to_dict("index")
+    if published is None:
+        published = pandas.DataFrame(columns=["language", "value", "published"])
+    theirs = published.set_index(["language", "value"])
+    blank, theirs = dict.fromkeys(theirs, NOT_AVAILABLE), theirs.to_dict("index")
     measures, rows = comparison["what"].unique(), []
-    blank = dict.fromkeys(published.columns.drop(match), NOT_AVAILABLE)
     groups = comparison.groupby(["language", "teacher", "step"], sort=False)
     for (language, teacher, step), part in groups:
         for value in dict.fromkeys([*part["value"], *values]):
@@ -105,7 +102,7 @@ def table(comparison: pandas.DataFrame, name: str, values=(), published=None) ->
             own = any(cell["own"] for cell in here.values())
             row = {"language": language, "teacher": teacher, "model": step}
             row |= {name: word(value) + " *" * own} | blank
-            row |= theirs.get(value if match == ["value"] else (value, language), {})
+            row |= theirs.get((language, value), {})
             for what in measures:
                 row |= _cell(what, here.get(what))
             rows.append(row)
@@ -113,7 +110,8 @@ def table(comparison: pandas.DataFrame, name: str, values=(), published=None) ->
 
 
 def points(comparison: pandas.DataFrame, lines: pandas.Series | None = None) -> pandas.DataFrame:
-    """A comparison as `compare_plots.sweep` draws it: panel, line, value, mean, deviation, own.
+    """A comparison as `compare_plots.sweep` draws it: panel, line and its
+    language, value, mean, deviation, own.
 
     Without the names of `lines`, they are the languages.
     """
@@ -121,8 +119,8 @@ def points(comparison: pandas.DataFrame, lines: pandas.Series | None = None) -> 
     panels = comparison["what"].replace(tasks | MEASURES | {"average": "average (%)"})
     lines = _languages(comparison) if lines is None else lines
     own = comparison["own"] | comparison["reference"]
-    result = comparison[["value", "mean", "deviation"]].assign(panel=panels, line=lines, own=own)
-    return result.reset_index(drop=True)
+    result = comparison[["language", "value", "mean", "deviation"]]
+    return result.assign(panel=panels, line=lines, own=own).reset_index(drop=True)
 
 
 def curves(scores: pandas.DataFrame, name: str, step: str, given=None) -> pandas.DataFrame:

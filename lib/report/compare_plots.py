@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-from lib.report.style import legend, look, panels
+from lib.report.style import dot, legend, look, looks, panels, titled
 
 _GRID = {"axis": "y", "color": "#DDDDDD", "linewidth": 0.6}
 _CLOCKS = ("steps", "seconds of training")
@@ -24,31 +24,28 @@ def sweep(
     """
     if points.empty:
         return None
-    names, lines = (list(dict.fromkeys(points[column])) for column in ("panel", "line"))
-    columns = {1: 1, 2: 2, 4: 2}.get(len(names), 3)
-    rows = -(-len(names) // columns)
-    values = list(dict.fromkeys(points["value"]))
+    names, values = (list(dict.fromkeys(points[column])) for column in ("panel", "value"))
     numeric = all(isinstance(value, int | float) for value in values)
     width = 4.1 if numeric else max(4.1, 0.75 * len(values) + 0.5)
-    looks = {line: _look(place, line, numeric or joined) for place, line in enumerate(lines)}
-    with panels(rows, columns, (width * columns, 2.7 * rows + 0.5)) as (figure, grid):
-        for axes in grid.flat[len(names) :]:
-            axes.set_axis_off()
-        for axes, name in zip(grid.flat, names, strict=False):
+    looks = _looks(points, numeric or joined)
+    titles = [name.removesuffix(" (%)") if up else name for name in names]
+    columns = {1: 1, 2: 2, 4: 2}.get(len(names), 3)
+    with titled(titles, columns, (width, 2.7)) as (figure, grid):
+        for axes, name in zip(grid, names, strict=True):
             here = points[points["panel"] == name].dropna(subset="mean")
-            axes.set_title(name.removesuffix(" (%)") if up else name, loc="left")
             axes.set(xlabel=across, ylabel=up)
             for place, (line, style) in enumerate(looks.items()):
                 part = here[here["line"] == line]
                 if len(part):
-                    aside = 0.16 * (place - (len(lines) - 1) / 2)
+                    aside = 0.16 * (place - (len(looks) - 1) / 2)
                     at = part["value"] if numeric else part["value"].map(values.index) + aside
                     _series(axes, part.assign(at=at.astype(float)), style)
             _values_axis(axes, sorted(set(here["value"])) if numeric else values, numeric, log)
             axes.grid(**_GRID)
             axes.margins(y=0.12)
         handles = [Line2D([], [], label=line, **style) for line, style in looks.items()]
-        legend(figure, handles + (_fills() if points["own"].nunique() > 1 else []), 4)
+        notes = [dot("the study's own", "black"), dot("changed")]
+        legend(figure, handles + notes * (points["own"].nunique() > 1), 4)
     return figure
 
 
@@ -76,10 +73,16 @@ def convergence(curves: pandas.DataFrame, up: str) -> Figure | None:
     return figure
 
 
-def _look(place: int, line: str, joined: bool) -> dict:
-    """The look of the series at this place; what was published is black and thin."""
-    paper = {"color": "#000000", "linewidth": 0.9} if line.startswith("published") else {}
-    return look(place) | ({} if joined else {"linestyle": ""}) | paper
+def _looks(points: pandas.DataFrame, joined: bool) -> dict[str, dict]:
+    """Line -> its look: that of its language; what was published is black and thin."""
+    points = points if "language" in points else points.assign(language=None)
+    of_line = points.groupby("line", sort=False)["language"]
+    languages = of_line.first().where(of_line.nunique() == 1)
+    found = dict(zip(languages.index, looks(languages), strict=True))
+    for line, style in found.items():
+        style |= {"color": "#000000", "linewidth": 0.9} if line.startswith("published") else {}
+        style |= {} if joined else {"linestyle": ""}
+    return found
 
 
 def _series(axes, part: pandas.DataFrame, style: dict) -> None:
@@ -118,9 +121,3 @@ def _apart(values: list) -> list:
         if not kept or kept[-1] / value > (max(values) / min(values)) ** width:
             kept.append(value)
     return kept[::-1]
-
-
-def _fills() -> list[Line2D]:
-    dot = {"linestyle": "", "marker": "o", "color": "black"}
-    hollow = Line2D([], [], label="changed", markerfacecolor="white", **dot)
-    return [Line2D([], [], label="the study's own", **dot), hollow]

@@ -9,135 +9,95 @@ sets were different ones, which is rather too much. Only the seed of task traini
 seed of a distillation is in no interval.
 """
 
-import math
-from dataclasses import dataclass, replace
-
 import pandas
 
 from lib import facts
-from lib.report.frame import FINISHED, TEACHER
-from lib.report.words import number
+from lib.report.frame import TEACHER
 
-# models: a step or a role, and the changed settings
-TAUGHT_BY, FINAL = (TEACHER, ()), (FINISHED, ())
-
-
-@dataclass(frozen=True)
-class Effect:
-    """An effect with its variance (nan: there is nothing to take it from) and what it rests on."""
-
-    value: float
-    variance: float
-    measured: str
-    groups: int = 0
-    runs: int = 0
-    seeds: int = 0
-    unit: str = "points"
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """The 95 % interval of the effect."""
-        half = 1.96 * math.sqrt(self.variance)
-        return self.value - half, self.value + half
-
-    def minus(self, other: "Effect") -> "Effect":
-        """This effect minus another one."""
-        counts = (
-            max(self.groups, other.groups),
-            self.runs + other.runs,
-            min(self.seeds, other.seeds),
-        )
-        return Effect(self.value - other.value, self.variance + other.variance, "", *counts)
+PAIR = ["language", "teacher"]
+NORMAL = 1.96  # standard deviations on each side of a 95 % interval
 
 
-def cells(scores: pandas.DataFrame) -> dict:
-    """(language, teacher) -> task -> model -> mean score, its variances, runs and sizes.
-
-    A model with a role stands below its role too.
+def models(scores: pandas.DataFrame) -> pandas.DataFrame:
+    """One row a model and task: the `mean` score in percent, its variances `of_seeds` and `of_test`
+    examples, its `runs` and their `records`, its sizes, and the changed `settings`.
     """
     scores = scores[scores["what"].isin(facts.facts("tasks"))].dropna(subset="teacher")
-    scores = scores.assign(settings=[tuple(sorted(c.items())) for c in scores["changed"]])
-    keys = ["language", "teacher", "step", "settings"]
-    result: dict = {}
-    for task, of_task in scores.groupby("what"):
-        groups = of_task.groupby(keys)
-        free = groups["score"].count() - 1
-        pooled = (groups["score"].var() * free).sum() / max(free.sum(), 1)
-        for (*of, step, settings), part in groups:
-            cell = {
-                "mean": part["score"].mean(),
-                "seeds": pooled / len(part),
-                "test": _variance(zip(part["low"], part["high"], strict=True)),
-                "records": list(part["record"]),
-                "runs": len(part),
-            } | {size: part[size].iloc[0] for size in ("vocab_size", "hidden_size")}
-            models = result.setdefault(tuple(of), {}).setdefault(task, {})
-            models |= {(name, settings): cell for name in {step, part["role"].iloc[0]} - {""}}
-    return result
+    scores = scores.assign(
+        settings=[tuple(sorted(changed.items())) for changed in scores["changed"]],
+        half=(scores["high"] - scores["low"]) / 2,
+    )
+    groups = scores.groupby([*PAIR, "what", "step", "settings"])
+    result = groups[["role", "adapted", "record", "vocab_size", "hidden_size"]].first()
+    result["records"], result["runs"] = groups["record"].agg(list), groups.size()
+    result["mean"], result["half"] = groups["score"].mean(), groups["half"].mean().fillna(0)
+    free = result["runs"] - 1
+    squares = (groups["score"].var() * free).groupby("what").transform("sum")
+    pooled = (squares / free.groupby("what").transform("sum")).fillna(0)
+    result["of_seeds"] = pooled / result["runs"]
+    result["of_test"] = (result["half"] / NORMAL) ** 2
+    return result.reset_index()
 
 
-def learned(cells: dict, scores: pandas.DataFrame) -> dict:
-    """The cells of the tasks in which the teacher beats the most frequent answer, or where
-    that baseline is not known.
+def learned(models: pandas.DataFrame, scores: pandas.DataFrame) -> pandas.DataFrame:
+    """The models of the tasks in which the teacher beats the most frequent answer, or where that
+    baseline is not known.
     """
-    majority = {
+    guesses = {
         (row["language"], row["what"]): row["score"]
         for row in scores[scores["default"] & (scores["step"] == "baseline")].to_dict("records")
         if row["record"]["settings"]["baseline"]["kind"] == "majority"
     }
-
-    def beaten(task, models):
-        cell = models.get(TAUGHT_BY)
-        guess = cell and majority.get((cell["records"][0]["language"], task))
-        low = cell and cell["mean"] - 1.96 * math.sqrt(cell["seeds"] + cell["test"])
-        return guess is None or low > guess
-
-    return {
-        (language, teacher): {
-            task: models for task, models in tasks.items() if beaten(task, models)
-        }
-        for (language, teacher), tasks in cells.items()
-    }
+    taught_by = own(models, TEACHER)
+    low = taught_by["mean"] - NORMAL * (taught_by["of_seeds"] + taught_by["of_test"]) ** 0.5
+    languages = [record["language"] for record in taught_by["record"]]
+    tasks = zip(languages, taught_by["what"], low, strict=True)
+    beaten = [end <= guesses.get((language, task), -1) for language, task, end in tasks]
+    keys = [*PAIR, "what"]
+    left_out = taught_by[pandas.Series(beaten, taught_by.index, dtype=bool)].set_index(keys).index
+    return models[~models.set_index(keys).index.isin(left_out)]
 
 
-def gap(tasks: dict, left: tuple, right: tuple, task: str = "") -> Effect | None:
-    """Mean over the tasks that both models have (or of one) of the left score minus the right."""
-    effects = []
-    for name, models in tasks.items():
-        if task in ("", name) and left in models and right in models:
-            one, other = models[left], models[right]
-            variance = one["seeds"] + other["seeds"] + _between(one, other)
-            runs = one["runs"], other["runs"]
-            value = one["mean"] - other["mean"]
-            effects.append(Effect(value, variance, "", 1, sum(runs), min(runs)))
-    mean = average(effects, "")
-    return mean and replace(mean, groups=1)
+def own(models: pandas.DataFrame, step: str) -> pandas.DataFrame:
+    """The models of a step or role that have no setting changed."""
+    return of(models, step)[lambda found: found["settings"].map(len) == 0]
 
 
-def average(effects: list, measured: str, sign: int = 1, offset: float = 0.0) -> Effect | None:
-    """offset + sign * the mean of the effects there are; `measured` has a place for the mean."""
-    effects = [effect for effect in effects if effect is not None]
-    if not effects:
-        return None
-    value = sum(effect.value for effect in effects) / len(effects)
-    variance = sum(effect.variance for effect in effects) / len(effects) ** 2
-    runs, seeds = sum(e.runs for e in effects), min(e.seeds for e in effects)
-    words = measured.format(number(value))
-    return Effect(offset + sign * value, variance, words, len(effects), runs, seeds)
+def of(models: pandas.DataFrame, step: str) -> pandas.DataFrame:
+    """The models of a step or role."""
+    return models[(models["step"] == step) | (models["role"] == step)]
 
 
-def _variance(ends) -> float:
-    """Variance over test examples from the 95 % intervals of all seeds; 0 where there is none."""
-    halves = [(high - low) / 2 for low, high in ends if not math.isnan(low)]
-    return (sum(halves) / len(halves) / 1.96) ** 2 if halves else 0.0
+def gaps(left: pandas.DataFrame, right: pandas.DataFrame, *on: str) -> pandas.DataFrame:
+    """One row a language, teacher and task that models of both sides have, equal in the columns
+    `on`: the left score minus the right one, its variance, the runs, and the fewer `seeds`.
+    """
+    both = left.merge(right, on=[*PAIR, "what", *on], suffixes=("", "_right"))
+    rows = both.to_dict("records")
+    return both.assign(
+        value=both["mean"] - both["mean_right"],
+        variance=[row["of_seeds"] + row["of_seeds_right"] + _between(row) for row in rows],
+        seeds=both[["runs", "runs_right"]].min(axis=1),
+        runs=both["runs"] + both["runs_right"],
+    )
 
 
-def _between(left: dict, right: dict) -> float:
-    """Variance over test examples of the difference between two cells."""
-    ends = []
-    for one, other in ((left, right), (right, left)):
-        ids = {record["id"] for record in other["records"]}
-        for record in one["records"]:
-            pairs = record.get("paired", {}).values()
-            ends += [[100 * end for end in pair["interval"]] for pair in pairs if pair["to"] in ids]
-    return _variance(ends) if ends else left["test"] + right["test"]
+def average(effects: pandas.DataFrame, by: list[str]) -> pandas.DataFrame:
+    """One row a group of `by`: the mean effect, its variance, and what it rests on."""
+    how = {"value": "mean", "variance": "sum", "runs": "sum", "seeds": "min"}
+    groups = effects.groupby(by, sort=False)
+    result = groups.agg(how).assign(groups=groups.size())
+    return result.assign(variance=result["variance"] / result["groups"] ** 2).reset_index()
+
+
+def _between(row: dict) -> float:
+    """Variance over test examples of the difference between the two sides of a row of `gaps`."""
+    halves = []
+    for one, other in (("records", "records_right"), ("records_right", "records")):
+        ids = {record["id"] for record in row[other]}
+        pairs = [pair for record in row[one] for pair in record.get("paired", {}).values()]
+        ends = [pair["interval"] for pair in pairs if pair["to"] in ids]
+        halves += [100 * (high - low) / 2 for low, high in ends]
+    if not halves:
+        return row["of_test"] + row["of_test_right"]
+    return (sum(halves) / len(halves) / NORMAL) ** 2

@@ -10,10 +10,10 @@ from lib.study import records as record_files
 
 STATISTICS = ("mean", "deviation", "runs", "difference", "difference_deviation", "pairs")
 TEACHER, FINISHED = "teacher", "finished"  # roles of models
-_COLUMNS = (
-    *("id", "study", "language", "teacher", "seed", *publish.SIZES, "step", "what", "metric"),
-    *("score", "low", "high", "parameters", "compression_rate", "changed", "record"),
-)
+SIZE_OF = {  # a setting and the size of a model that it sets
+    "hidden.hidden_size": "hidden_size",
+    "vocabulary.kept_tokens": "vocab_size",
+}
 
 
 def records(study: str, file: str = "") -> list[dict]:
@@ -32,12 +32,11 @@ def frame(records: list[dict]) -> pandas.DataFrame:
     """
     step_of = {record["id"]: record["step"] for record in records}
     teacher, finished = _ends(records, step_of)
-    result = pandas.DataFrame(publish.scores(records), columns=_COLUMNS)
+    result = pandas.DataFrame(publish.scores(records), columns=[*publish.COLUMNS, "record"])
+    result = result.astype(dict.fromkeys(["score", "low", "high"], float))
     chains = [_chain(record, step_of) for record in result["record"]]
     cuts = steps.names("cut")
     return result.assign(
-        low=result["low"].astype(float),
-        high=result["high"].astype(float),
         default=result["changed"].map(len).eq(0),
         chain=chains,
         order=[" > ".join(step for step in way if step in cuts) for way in chains],

@@ -7,7 +7,7 @@ row's name ends with these settings.
 import pandas
 
 from lib import facts
-from lib.report import tables, words
+from lib.report import frame, tables, words
 from lib.report.frame import FINISHED, TEACHER, statistics
 from lib.report.words import NOT_AVAILABLE, NOT_RUN, REFERENCE, number, spread, word
 from lib.study import steps
@@ -19,7 +19,6 @@ MEASURED = {"mlm_loss": "MLM loss", "similarity": "similarity"}  # of models, on
 _MODEL = ["language", "teacher", "step", "hidden_size", "vocab_size", "variant", "tuning"]
 _NUMBERS = ["model", "role", "parameters", "compression_rate", *MEASURED, "published"]
 _NUMBERS += ["published_rate"]
-_IN_NAME = {"{hidden_size": "hidden.hidden_size", "{vocab_size": "vocabulary.kept_tokens"}
 
 
 def cells(scores: pandas.DataFrame) -> pandas.DataFrame:
@@ -70,12 +69,11 @@ def main_table(cells: pandas.DataFrame) -> pandas.DataFrame:
 def baselines(scores: pandas.DataFrame) -> pandas.DataFrame:
     """The scores without an encoder in words, one row a language and kind of baseline."""
     scores = scores[scores["step"] == "baseline"]
-    names = [record["settings"]["baseline"]["kind"] for record in scores["record"]]
-    changes = [
-        [name, *(f"{key[9:]} {word(value)}" for key, value in changed.items())]
-        for name, changed in zip(names, scores["changed"], strict=True)
-    ]
-    scores = scores.assign(baseline=["; ".join(words) for words in changes])
+    names = []
+    for record in scores["record"]:
+        changed = [f"{key[9:]} {word(value)}" for key, value in record["changed"].items()]
+        names.append("; ".join([record["settings"]["baseline"]["kind"], *changed]))
+    scores = scores.assign(baseline=names)
     first = scores.groupby(["language", "baseline", "what"])["score"].last().map(number)
     table = first.unstack("what", fill_value=NOT_RUN)
     return table.reindex(columns=[t for t in facts.facts("tasks") if t in table]).reset_index()
@@ -119,7 +117,8 @@ def _described(scores: pandas.DataFrame) -> pandas.DataFrame:
 
 def _words(changed: dict, step: str, of_task: bool) -> list[str]:
     """The changed settings, without those that the name of the step's model shows."""
-    shown = {name for size, name in _IN_NAME.items() if step and size in steps.step(step).row}
+    row = steps.step(step).row if step else ""
+    shown = {name for name, size in frame.SIZE_OF.items() if f"{{{size}" in row}
     names = [name for name in changed if name.startswith("finetune.") == of_task]
     return [f"{name} {word(changed[name])}" for name in sorted(set(names) - shown)]
 
@@ -132,10 +131,9 @@ def _models(scores: pandas.DataFrame, order: list) -> pandas.DataFrame:
     sizes = pairs.merge(paper[["teacher", "step", *SIZES]])
     steps_of_study = pairs.merge(pandas.DataFrame({"step": order}), how="cross")
     for added, names in ((sizes, ["step", "hidden_size"]), (steps_of_study, ["step"])):
-        there = rows.set_index(["language", "teacher", *names]).index
-        missing = ~added.set_index(["language", "teacher", *names]).index.isin(there)
-        rows = pandas.concat([rows, added[missing]], ignore_index=True)
-    rows = rows.fillna(dict.fromkeys(("variant", "tuning", "role"), ""))
+        rows = pandas.concat([rows, added], ignore_index=True)
+        run = rows["variant"].notna() | ~rows.duplicated(["language", "teacher", *names])
+        rows = rows[run].fillna(dict.fromkeys(("variant", "tuning", "role"), ""))
     rows = rows.merge(paper[["teacher", "step", *SIZES, "published"]], how="left")
     whole = rows["teacher"].map(
         paper[paper["step"] == "pretrain"].set_index("teacher")["published"]
@@ -147,9 +145,9 @@ def _models(scores: pandas.DataFrame, order: list) -> pandas.DataFrame:
     rows["published_rate"] = 1 - rows["published"] / whole
     rows["model"] = [_name(model) for model in rows.to_dict("records")]
     place = rows["step"].map([*order, *steps.names("teacher", "cut")].index)
-    smaller = {f"less {size}": -rows[size] for size in ("hidden_size", "vocab_size")}
-    by = ["language", "teacher", "place", *smaller, "variant", "tuning"]
-    rows = rows.assign(place=place, **smaller).sort_values(by, kind="stable", ignore_index=True)
+    by = ["language", "teacher", "place", "hidden_size", "vocab_size", "variant", "tuning"]
+    up = [key not in ("hidden_size", "vocab_size") for key in by]
+    rows = rows.assign(place=place).sort_values(by, ascending=up, ignore_index=True)
     return rows[[*_MODEL, *_NUMBERS]]
 
 

@@ -9,7 +9,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from lib import facts
 from lib.report import words
 from lib.report.frame import TEACHER
-from lib.report.style import legend, look, panels
+from lib.report.style import dot, legend, looks, panels, titled
 from lib.study import steps
 
 _GAP = 0.05  # of a panel's width, between the names of two models
@@ -26,28 +26,26 @@ def size_against_score(cells: pandas.DataFrame) -> Figure:
     adaptation and models with other settings.
     """
     tasks = {task: entry["name"] for task, entry in facts.facts("tasks").items()}
-    teachers = list(dict.fromkeys(cells["teacher"])) or [""]
-    looks = {name: look(place) for place, name in enumerate(dict.fromkeys(cells["language"]))}
-    columns = len(tasks) if len(teachers) > 1 else min(2, len(tasks))
-    rows = -(-len(teachers) * len(tasks) // columns)
-    with panels(rows, columns, (4.1 * columns, 3.4 * rows + 0.5)) as (figure, grid):
-        names = [(teacher, task) for teacher in teachers for task in tasks]
-        for axes in grid.flat[len(names) :]:
-            axes.set_axis_off()
-        for axes, (teacher, task) in zip(grid.flat, names, strict=False):
-            part = cells[(cells["teacher"] == teacher) & (cells["task"] == task)]
-            _panel(axes, part[part["runs"] > 0], looks)
-            title = tasks[task] if len(teachers) == 1 else f"{tasks[task]}, {teacher}"
-            axes.set_title(title, loc="left", pad=62)
-        scored = {*cells[cells["runs"] > 0]["language"]}
+    teachers, languages = (list(dict.fromkeys(cells[key])) for key in ("teacher", "language"))
+    styles = dict(zip(languages, looks(languages), strict=True))
+    names = [(teacher, task) for teacher in teachers or [""] for task in tasks]
+    several = len(teachers) > 1
+    titles = [tasks[task] + f", {teacher}" * several for teacher, task in names]
+    before = cells["step"].isin(steps.names("teacher")) & (cells["role"] == "")
+    own = (cells["variant"] == "") & (cells["tuning"] == "") & ~before
+    scored = cells.assign(own=own)[cells["runs"] > 0]
+    columns = len(tasks) if several else min(2, len(tasks))
+    with titled(titles, columns, (4.1, 3.4), pad=62) as (figure, grid):
+        for axes, (teacher, task) in zip(grid, names, strict=True):
+            here = (scored["teacher"] == teacher) & (scored["task"] == task)
+            _panel(axes, scored[here], styles)
         handles = [
             Line2D([], [], label=words.language(key), **style)
-            for key, style in looks.items()
-            if key in scored
+            for key, style in styles.items()
+            if key in {*scored["language"]}
         ]
-        hollow = {"linestyle": "", "marker": "o", "markerfacecolor": "white", "color": "black"}
-        notes = [Line2D([], [], label="not adapted, or other settings", **hollow)]
-        if any(text.get_text().startswith("H ") for axes in grid.flat for text in axes.texts):
+        notes = [dot("not adapted, or other settings")] * (not scored["own"].all())
+        if any(text.get_text().startswith("H ") for axes in grid for text in axes.texts):
             notes.append(Line2D([], [], linestyle="", label="H hidden size, V vocabulary"))
         if handles:
             legend(figure, handles + notes)
@@ -66,14 +64,12 @@ def parameter_bars(parts: pandas.DataFrame) -> Figure:
         for axes, teacher in zip(grid.flat, teachers, strict=True):
             part = parts[parts["teacher"] == teacher]
             table = part.pivot_table("parameters", "model", "part", "sum", sort=False)[names] / 1e6
-            left = numpy.zeros(len(table))
+            ends = table.cumsum(axis=1)
             for name, fill, hatch in zip(names, _FILLS, _HATCHES, strict=False):
-                bar = {"color": fill, "hatch": hatch, "edgecolor": "black", "linewidth": 0.6}
-                axes.barh(table.index, table[name], left=left, label=name, height=0.72, **bar)
-                left += table[name].to_numpy()
-            for place, total in enumerate(left):
-                beside = {"xytext": (4, 0), "textcoords": "offset points", "va": "center"}
-                axes.annotate(f"{total:.1f}", (total, place), **beside)
+                look = {"color": fill, "hatch": hatch, "edgecolor": "black", "linewidth": 0.6}
+                left = ends[name] - table[name]
+                bars = axes.barh(table.index, table[name], 0.72, left, label=name, **look)
+            axes.bar_label(bars, ends[name].map("{:.1f}".format), padding=4)
             axes.invert_yaxis()
             axes.margins(x=0.12)
             axes.set(title=teacher, xlabel="parameters (millions)")
@@ -82,7 +78,7 @@ def parameter_bars(parts: pandas.DataFrame) -> Figure:
     return figure
 
 
-def _panel(axes, part: pandas.DataFrame, looks: dict) -> None:
+def _panel(axes, part: pandas.DataFrame, styles: dict) -> None:
     """Draw the scored models of one teacher and task."""
     if part.empty:
         axes.text(0.5, 0.5, "not run", transform=axes.transAxes, ha="center", va="center")
@@ -91,9 +87,8 @@ def _panel(axes, part: pandas.DataFrame, looks: dict) -> None:
     metrics = [name.replace("_f1", " F1") for name in dict.fromkeys(part["metric"])]
     axes.set(xscale="log", xlabel="parameters (millions)", ylabel=f"{' / '.join(metrics)} (%)")
     part = part.assign(millions=part["parameters"] / 1e6)
-    before = part["step"].isin(steps.names("teacher")) & (part["role"] == "")
-    own = (part["variant"] == "") & (part["tuning"] == "") & ~before
-    for language, style in looks.items():
+    own = part["own"]
+    for language, style in styles.items():
         mine = part["language"] == language
         line = part[mine & own].sort_values("parameters", ascending=False)
         bars = {"yerr": line["deviation"], "capsize": 2.5, "elinewidth": 0.9, "zorder": 3}

@@ -10,7 +10,7 @@ from lib.facts import fact
 from lib.study import answers, plan, records, state, steps
 
 SIZES = ("num_hidden_layers", "hidden_size", "intermediate_size", "vocab_size")
-_COLUMNS = (
+COLUMNS = (
     *("id", "study", "language", "teacher", "step", "what", "metric", "seed"),
     *("score", "low", "high", "parameters", "compression_rate", *SIZES, "changed"),
 )
@@ -42,11 +42,11 @@ def write(study: str, folder: Path, found: list[dict]) -> None:
     """Write records to <folder>/<study>.jsonl and their scores to <folder>/<study>.csv."""
     records.write_lines(folder / f"{study}.jsonl", found)
     text = io.StringIO()
-    table = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
+    table = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     table.writeheader()
     for row in scores(found):
         changed = "; ".join(f"{name}={value}" for name, value in row["changed"].items())
-        table.writerow({name: row[name] for name in _COLUMNS} | {"changed": changed})
+        table.writerow({name: row[name] for name in COLUMNS} | {"changed": changed})
     files.write_whole(folder / f"{study}.csv", text.getvalue())
 
 

@@ -118,6 +118,14 @@ def test_a_claim_about_two_values_is_not_judged_by_a_third():
     assert effect(own + svd + cut, "truncation_beats_svd") == [pytest.approx(10), HOLDS]
 
 
+def test_either_side_of_a_preference_may_be_the_studys_own():
+    own = scored("layers", {"tc": 0.6})
+    for entry in own:
+        entry["settings"]["layers"]["distillation_loss"] = "kl"
+    mse = scored("layers", {"tc": 0.8}, changed={"layers.distillation_loss": "mse"})
+    assert effect(own + mse, "mse_better") == [pytest.approx(20), HOLDS]
+
+
 def test_drops_against_the_published_bounds():
     entries = scored("adapt", dict.fromkeys(TASKS, 0.80))
     entries += scored("vocabulary", dict.fromkeys(TASKS, 0.74))

@@ -80,6 +80,18 @@ def test_what_is_published_is_black_and_a_logarithmic_axis_names_every_far_value
     assert len({handle.get_marker() for handle in figure.legends[0].legend_handles[:2]}) == 2
 
 
+def test_lines_have_the_colour_of_their_language_in_whatever_order():
+    keys = {"Maltese": "mlt", "Slovak": "slk"}
+    colours = []
+    for names in (("Maltese", "Slovak"), ("Slovak", "Maltese"), ("Slovak",)):
+        frame = points([1, 2], lines=names)
+        figure = compare_plots.sweep(frame.assign(language=frame["line"].map(keys)), "x")
+        handles = figure.legends[0].legend_handles[: len(names)]
+        colours.append({handle.get_label(): handle.get_color() for handle in handles})
+    assert colours[0] == colours[1] and colours[2].items() <= colours[0].items()
+    assert len(set(colours[0].values())) == 2
+
+
 def test_without_data_there_is_no_figure():
     empty = points([1])[:0]
     assert compare_plots.sweep(empty, "x") is None

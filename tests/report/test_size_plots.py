@@ -135,6 +135,13 @@ def test_panels_without_runs_say_so(teachers):
     assert [texts[place] == ["not run"] for place in range(len(TASKS))] == [False, True, True, True]
 
 
+def test_the_legend_explains_hollow_markers_only_where_there_are_some():
+    hollow, frame = "not adapted, or other settings", cells()
+    for drawn, explained in ((frame, True), (frame[frame["step"] != "pretrain"], False)):
+        [legend] = size_plots.size_against_score(drawn).legends
+        assert (hollow in [text.get_text() for text in legend.get_texts()]) == explained
+
+
 def test_no_records_still_give_a_figure(tmp_path):
     assert style.save(size_plots.size_against_score(cells().iloc[:0]), "empty", tmp_path).exists()
 

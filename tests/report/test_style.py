@@ -16,3 +16,13 @@ def test_a_figure_that_cannot_be_drawn_leaves_the_old_file(tmp_path):
         style.save(broken, "curve", tmp_path)
     assert file.read_bytes() == before and b"</svg>" in before
     assert [path.name for path in tmp_path.iterdir()] == ["curve.svg"]
+
+
+def test_a_language_has_one_colour_and_its_lines_are_told_apart_without_it():
+    """Whatever stands beside it, also in a model of two languages."""
+    alone, [_, beside, group] = style.looks(["slk"]), style.looks(["mlt", "slk", "slk (slk+swh)"])
+    assert alone[0]["color"] == beside["color"] == group["color"] and alone == [beside]
+    assert beside["marker"] != group["marker"] and beside["linestyle"] != group["linestyle"]
+    many = style.looks([None] * 9)
+    assert len({one["marker"] for one in many[:7]}) == 7 and len(many) == 9
+    assert style.looks(["not a language"]) == [style.look(0)]
