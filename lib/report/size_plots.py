@@ -39,14 +39,16 @@ def size_against_score(cells: pandas.DataFrame) -> Figure:
             _panel(axes, part[part["runs"] > 0], looks)
             title = tasks[task] if len(teachers) == 1 else f"{tasks[task]}, {teacher}"
             axes.set_title(title, loc="left", pad=62)
-        scored = {*cells[cells["runs"] > 0]["language"]}
+        scored = cells[cells["runs"] > 0]
         handles = [
             Line2D([], [], label=words.language(key), **style)
             for key, style in looks.items()
-            if key in scored
+            if key in {*scored["language"]}
         ]
-        hollow = {"linestyle": "", "marker": "o", "markerfacecolor": "white", "color": "black"}
-        notes = [Line2D([], [], label="not adapted, or other settings", **hollow)]
+        notes = []
+        if not _own(scored).all():
+            hollow = {"linestyle": "", "marker": "o", "markerfacecolor": "white", "color": "black"}
+            notes.append(Line2D([], [], label="not adapted, or other settings", **hollow))
         if any(text.get_text().startswith("H ") for axes in grid.flat for text in axes.texts):
             notes.append(Line2D([], [], linestyle="", label="H hidden size, V vocabulary"))
         if handles:
@@ -91,8 +93,7 @@ def _panel(axes, part: pandas.DataFrame, looks: dict) -> None:
     metrics = [name.replace("_f1", " F1") for name in dict.fromkeys(part["metric"])]
     axes.set(xscale="log", xlabel="parameters (millions)", ylabel=f"{' / '.join(metrics)} (%)")
     part = part.assign(millions=part["parameters"] / 1e6)
-    before = part["step"].isin(steps.names("teacher")) & (part["role"] == "")
-    own = (part["variant"] == "") & (part["tuning"] == "") & ~before
+    own = _own(part)
     for language, style in looks.items():
         mine = part["language"] == language
         line = part[mine & own].sort_values("parameters", ascending=False)
@@ -109,6 +110,12 @@ def _panel(axes, part: pandas.DataFrame, looks: dict) -> None:
     axes.grid(axis="y", color="#DDDDDD", linewidth=0.6)
     if own.any():
         _name_models(axes, part[own])
+
+
+def _own(part: pandas.DataFrame) -> pandas.Series:
+    """Whether each model is on its language's line: adapted, and with the study's own settings."""
+    before = part["step"].isin(steps.names("teacher")) & (part["role"] == "")
+    return (part["variant"] == "") & (part["tuning"] == "") & ~before
 
 
 def _name_models(axes, part: pandas.DataFrame) -> None:
