@@ -40,6 +40,21 @@ def data(tmp_path, monkeypatch) -> Path:
     return tmp_path / "data"
 
 
+@pytest.fixture(scope="session")
+def saved(tmp_path_factory) -> Path:
+    """A folder with a model of each family, read only."""
+    import toys
+
+    from lib.model import encoder  # here: torch takes seconds to import
+
+    place = tmp_path_factory.mktemp("models")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STUDY_DATA", str(place / "data"))
+        for family in toys.FAMILIES:
+            encoder.save(toys.model(family), toys.tokenizer(family), place / family, "")
+    return place
+
+
 def pytest_collection_modifyitems(items):
     """Slow tests come first, to end evenly; tests that read ../shared are marked."""
     for item in items:

@@ -116,6 +116,7 @@ def test_the_engine_and_the_reports_load_no_heavy_library(module):
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.slow
 def test_importing_changes_nothing_global():
     """Importing every module leaves torch's and transformers' global settings as they were."""
     modules = [f"lib.{name(file).removesuffix('.py').replace('/', '.')}" for file in MODULES]

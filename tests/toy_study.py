@@ -1,7 +1,7 @@
 """A toy study and its parameter files, which the tests of lib.study share. It loads no torch."""
 
 import copy
-import itertools
+import hashlib
 import os
 import shutil
 from pathlib import Path
@@ -79,7 +79,6 @@ PLAIN = STUDY | {  # trims the vocabulary first and adapts nothing, but a varian
     "order": ["pretrain", "vocabulary", "layers", "ffn", "hidden"],
     "score": ["vocabulary", "hidden"],
 }
-_moments = itertools.count(10**9)
 
 
 def changed(tree: dict, place: str, value=None) -> dict:
@@ -117,9 +116,13 @@ def write_study(content: dict, name: str = "toy") -> None:
 
 
 def write_yaml(file: Path, content: dict) -> None:
-    """Write a YAML file with a time of its own, so that even a quick change is seen."""
-    file.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
-    os.utime(file, ns=(next(_moments),) * 2)
+    """Write a YAML file; its time belongs to its content, so that even a quick change is seen and
+    what was there before is not parsed again.
+    """
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+    text = yaml.dump(content, Dumper=dumper, sort_keys=False)
+    file.write_text(text, encoding="utf-8")
+    os.utime(file, ns=(int(hashlib.sha256(text.encode()).hexdigest()[:15], 16),) * 2)
 
 
 def finish(run, **parts) -> dict:

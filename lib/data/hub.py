@@ -131,11 +131,17 @@ def reason(what: str, page: str, error: Exception) -> str:
 
 
 def _model_commit(repository: str, revision: str | None = None) -> str | None:
-    """Return the commit of a model in the library's cache; None if it is not there."""
+    """Return the commit of a model in the library's cache; None if it is not there.
+
+    A folder of sentence-transformers may have its config.json in a subfolder.
+    """
     import huggingface_hub
 
-    file = huggingface_hub.try_to_load_from_cache(repository, "config.json", revision=revision)
-    return Path(file).parent.name if isinstance(file, str) else None
+    for name in ("config.json", "modules.json"):
+        file = huggingface_hub.try_to_load_from_cache(repository, name, revision=revision)
+        if isinstance(file, str):
+            return Path(file).parent.name
+    return None
 
 
 def _folder(name: str, config: str | None) -> Path:

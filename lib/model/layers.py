@@ -9,8 +9,8 @@ def choose(count: int, kept: int, layer_choice: str) -> list[int]:
     """Numbers of the `kept` layers of `count`, ascending.
 
     last_k: the last. first_k: the first. first_last_k: half from each end, the odd one from the
-    front. stride: every count/kept-th from 0. stride_last: the same, ending at the last. random: as
-    first_k, for `cut` replaces their weights.
+    front. stride: every count/kept-th from 0. stride_last: the same, ending at the last. random:
+    none, for `cut` draws all anew.
     Raises StudyError if more layers are asked for than exist.
     """
     if not 1 <= kept <= count:
@@ -21,7 +21,7 @@ def choose(count: int, kept: int, layer_choice: str) -> list[int]:
     choices = {
         "last_k": range(count - kept, count),
         "first_k": range(kept),
-        "random": range(kept),
+        "random": (),
         "stride": (number * count // kept for number in range(kept)),
         "stride_last": ((number + 1) * count // kept - 1 for number in range(kept)),
         "first_last_k": (*range(front), *range(count - (kept - front), count)),
@@ -39,7 +39,8 @@ def cut(model, kept: int, layer_choice: str, seed: int = 0):
     Raises StudyError for a choice without a first layer that has to stay.
     """
     count, path = model.config.num_hidden_layers, family(model.config).layers
-    result = axes.take(model, layers=choose(count, kept, layer_choice))
+    numbers = choose(count, kept, layer_choice) or [*range(kept)]
+    result = axes.take(model, layers=numbers)
     if layer_choice == "random":
         fresh = encoder.new(result.config, seed).base_model.get_submodule(path)
         result.base_model.get_submodule(path).load_state_dict(fresh.state_dict())

@@ -45,6 +45,7 @@ def _make(runs: list[Run]) -> None:
 
 
 def _collect(runs: list[Run], publishing: bool = False) -> None:
+    make.clear(runs)
     study = runs[0].study.name
     folder = files.RESULTS if publishing else files.runs() / "studies"
     found = publish.collect(study, partial=publishing)

@@ -5,6 +5,7 @@ of its own. What libraries keep inside stays; the project's own code seeds every
 it uses.
 """
 
+import shutil
 import sys
 import tempfile
 from contextlib import contextmanager
@@ -20,13 +21,23 @@ _NO_HISTORY = ["--HistoryManager.hist_file=:memory:"]
 
 
 def make(runs: list[Run]) -> None:
-    """Make the runs that are not done, in their order."""
+    """Make the runs that are not done, in their order; `clear` those that are."""
     with warm_kernel() as execute:
         for number, run in enumerate(runs, 1):
             with files.alone(files.runs() / "making" / run.id, f"making {run.id}"):
                 if state.state(run) != state.DONE:
                     print(f"{number} of {len(runs)}: {run.notebook.stem}: {run.id}", flush=True)
                     execute(run.notebook, run.record.with_suffix(".ipynb"), run.parameters)
+    clear(runs)
+
+
+def clear(runs: list[Run]) -> None:
+    """Remove the checkpoints of runs that are done, which a kill after a record leaves."""
+    for run in runs:
+        if run.checkpoints.exists():
+            with files.alone(run.checkpoints, f"making {run.id}"):
+                if state.state(run) == state.DONE:
+                    shutil.rmtree(run.checkpoints, ignore_errors=True)
 
 
 @contextmanager

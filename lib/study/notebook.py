@@ -66,13 +66,14 @@ def teacher(run: Run):
     return load(run.lineage()[0]) if run.parent else None
 
 
-def checkpoints(run: Run) -> Path:
+def checkpoints(run: Run, labels: dict | None = None) -> Path:
     """Folder of a run's checkpoints. Until the run is finished, a second process waits here.
 
-    Other text, or another model before this run, has a folder of its own.
+    Other text, other labels, or another model before this run, has a folder of its own.
+    labels: the `origin` of the task that the run trains on, if any.
     """
     _lock(run)
-    folder = run.checkpoints / _origin(run)
+    folder = run.checkpoints / _origin(run, labels)
     if run.checkpoints.exists() and not folder.exists():
         print(f"the checkpoints of {run.id} were made from other data; it begins again")
     with files.room(folder):
@@ -170,16 +171,19 @@ def _lock(run: Run) -> None:
         _locks[run.id] = stack
 
 
-def _origin(run: Run) -> str:
-    """A name for what a result depends on beside its settings: text, weights, earlier records."""
+def _origin(run: Run, labels: dict | None = None) -> str:
+    """A name for what a result depends on beside its settings: data, weights, earlier records."""
     text = {language: corpora.describe(language, run.study.source) for language in run.languages}
     before = [records.read(each) for each in run.lineage()[:-1] if each.record.exists()]
-    return records.digest({"text": text, "before": [*map(records.digest, before)]} | _weights(run))
+    origin = {"text": text, "before": [*map(records.digest, before)]} | _weights(run)
+    if labels:  # without the reasons why another source did not serve
+        origin["labels"] = {name: part for name, part in labels.items() if name != "passed_over"}
+    return records.digest(origin)
 
 
 def _finished(run: Run, record: dict) -> dict:
-    """Write a run's record, the last thing of all, and free its lock."""
-    shutil.rmtree(run.checkpoints, ignore_errors=True)
+    """Write a run's record; then its checkpoints go, and its lock is free."""
     files.write_json(run.record, record)
+    shutil.rmtree(run.checkpoints, ignore_errors=True)
     _locks.pop(run.id).close()
     return record

@@ -176,6 +176,13 @@ class TaskTrainer(StudyTrainer):
         known = {name: getattr(self, name) for name in _KNOWN}
         checkpoints.note(self.folder, self.state.global_step, self.best_weights, known)
 
+    def _save(self, output_dir=None, state_dict=None):
+        """Write the weights that train; the others are the encoder's, as they were."""
+        trained = {
+            name: weight for name, weight in self.model.named_parameters() if weight.requires_grad
+        }
+        super()._save(output_dir, trained)
+
     def _waited(self) -> bool:
         """Whether the last epochs, as many as `patience`, were no better than one before them."""
         return 0 < self.settings["patience"] <= len(self.history) - self.best_epoch

@@ -195,6 +195,7 @@ def test_text_is_in_nfc_from_every_source(tmp_path, monkeypatch):
     assert corpora.load("mlt", hub, "dev") == [NFC, f"{NFC}."]
 
 
+@pytest.mark.slow
 def test_the_text_of_the_studies_is_in_nfc_already(shared):
     """So reading it in NFC changes nothing that was published."""
     for root in (files.SAMPLE, shared / "data"):

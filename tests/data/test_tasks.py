@@ -194,6 +194,7 @@ def test_sample(task):
     assert loaded.labels[0] == "O" or "O" not in loaded.labels
 
 
+@pytest.mark.slow
 def test_shared_tasks(shared):
     listed = [
         entry

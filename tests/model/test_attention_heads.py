@@ -15,8 +15,10 @@ WIDTH, HEADS = 6, 4  # of the toys
 every = pytest.mark.parametrize("family", toys.EVERY)
 
 
-def batches(family):
-    return masking.masked_batches(toys.encoded(family, 24), toys.tokenizer(family), 8, 1)
+def given(family, count=2):
+    """A model, of two layers where nothing asks for more, since fits take long, and two batches."""
+    several = masking.masked_batches(toys.encoded(family), toys.tokenizer(family), 8, 1)
+    return toys.model(family, num_hidden_layers=count), several
 
 
 @torch.no_grad()
@@ -26,11 +28,11 @@ def lost(model, several):
     for depth, layer in enumerate(parts.layers(model)):
         reading = passes.Passes(model, several)
         entering = [reading.entering(at, layer.attention_output)[0] for at in range(len(several))]
-        given = torch.cat(entering)
+        inputs = torch.cat(entering)
         for head in range(HEADS):
-            without = given.clone()
+            without = inputs.clone()
             without[:, WIDTH * head : WIDTH * (head + 1)] = 0
-            change = layer.attention_output(given) - layer.attention_output(without)
+            change = layer.attention_output(inputs) - layer.attention_output(without)
             result[depth, head] = change.square().sum(1).mean()
     return result
 
@@ -44,14 +46,14 @@ def important(model, several, count):
 
 @every
 def test_importance_against_one_removal_at_a_time(family):
-    model, several = toys.model(family), batches(family)
+    model, several = given(family)
     found = ffn.output_change(model, several, "attention_output", WIDTH)
     torch.testing.assert_close(found, lost(model, several), rtol=1e-4, atol=1e-7)
 
 
 @every
 def test_another_order_of_the_heads_changes_no_output(family):
-    model, several = toys.model(family), batches(family)
+    model, several = given(family)
     before = toys.bits(model)
     ordered = hidden.important_heads_first(model, several)
     for batch in several:
@@ -65,7 +67,7 @@ def test_another_order_of_the_heads_changes_no_output(family):
 @every
 @pytest.mark.parametrize("start", STARTS)
 def test_keeping_all_heads_by_name_is_the_cut_without_a_name(family, start):
-    model, several = toys.model(family), batches(family)
+    model, several = given(family)
     named, plain = (hidden.start(model, 16, start, 1, several, count) for count in (HEADS, 0))
     assert toys.same(toys.bits(named), toys.bits(plain))
     whole = hidden.start(model, 24, "truncation", num_attention_heads=HEADS)
@@ -76,7 +78,7 @@ def test_keeping_all_heads_by_name_is_the_cut_without_a_name(family, start):
 @pytest.mark.parametrize("family", [each for each in toys.EVERY if each != "electra generator"])
 def test_the_most_important_heads_stay_whole(family):  # 12 is the size of its embeddings
     """Hidden size 12 with two heads of 6: queries and outputs sliced one head at a time."""
-    model, several = toys.model(family), batches(family)
+    model, several = given(family, 4)
     student = hidden.start(model, 12, "truncation", batches=several, num_attention_heads=2)
     chosen = important(model, several, 2)
     assert len({tuple(each) for each in chosen}) > 1  # the layers differ, as a test must see
@@ -91,7 +93,7 @@ def test_the_most_important_heads_stay_whole(family):  # 12 is the size of its e
 @every
 @pytest.mark.parametrize("start", STARTS)
 def test_fewer_heads_save_and_load_with_plain_transformers(family, start, tmp_path):
-    model, several = toys.model(family), batches(family)
+    model, several = given(family)
     student = hidden.start(model, 18, start, 1, several, num_attention_heads=3)
     assert families.size(student.config, "num_attention_heads") == 3
     assert student.num_parameters() == sizes.count_parameters(student.config)
@@ -105,7 +107,7 @@ def test_fewer_heads_save_and_load_with_plain_transformers(family, start, tmp_pa
 
 def test_first_rows_across_heads_are_those_of_the_most_important():
     """Heads of the old size have no border inside, so both cuts are the same."""
-    model, several = toys.model("bert"), batches("bert")
+    model, several = given("bert")
     across, within = (
         hidden.start(model, 12, start, batches=several, num_attention_heads=2)
         for start in ("truncation_across_heads", "truncation")

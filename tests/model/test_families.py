@@ -225,7 +225,7 @@ def _gap(small, model, several):
 @others
 @pytest.mark.parametrize("hidden_start", ["truncation", "svd", "shared_basis", "fitted", "random"])
 def test_hidden_starts(family, hidden_start, tmp_path):
-    model, several = toys.model(family), batches(family)
+    model, several = toys.model(family, num_hidden_layers=2), batches(family)
     size = 24 if hidden_start == "svd" else 16
     student = hidden.start(model, size, hidden_start, 1, several)
     assert student.config.hidden_size == size and torch.isfinite(logits(student, several[0])).all()
@@ -252,7 +252,7 @@ def test_svd_is_the_truncation_of_a_model_of_low_rank_matrices(family):
 @torch.no_grad()
 def test_a_whole_basis_changes_nothing(family):
     """Fits find the norms of the model again when the directions are the axes themselves."""
-    model, several = toys.model(family), batches(family)
+    model, several = toys.model(family, num_hidden_layers=2), batches(family)
     heads_kept = hidden.kept_heads(model.config, 24)
     assert sorted(heads_kept.flatten().tolist()) == list(range(24))
     same = shared_basis.rotated(model, torch.eye(24), heads_kept)
@@ -263,11 +263,11 @@ def test_a_whole_basis_changes_nothing(family):
 
 @others
 def test_distillation_goes_down(family, tmp_path):
-    teacher, own = toys.model(family), toys.tokenizer(family)
-    text = toys.sentences()[:40]
+    teacher, own = toys.model(family, num_hidden_layers=2), toys.tokenizer(family)
+    text = toys.sentences()[:16]
     for target in ("logits", "hidden"):
-        student = layers.cut(teacher, 2, "stride")
-        settings = toys.DISTIL | {"steps": 12, "learning_rate": 5e-3}
+        student = layers.cut(teacher, 1, "stride")
+        settings = toys.DISTIL | {"steps": 3, "learning_rate": 5e-3}
         settings |= {"distillation_target": target, "mlm_weight": 0.0}
         before = _loss(student, teacher, settings, family, target)
         distillation.distil(student, teacher, own, text, text[:10], settings, 1, tmp_path / target)

@@ -341,7 +341,6 @@ import json, sys, time
 import torch
 from lib import facts
 from lib.data import hub
-from lib import facts
 from lib.errors import StudyError
 from lib.model import encoder, families
 from lib.train import teachers
@@ -352,12 +351,15 @@ for name in sys.argv[1:]:
         if "/" in name:
             model, tokenizer = encoder.load(name, "b" * 40)
         else:
-            model, tokenizer = teachers.load(facts.fact("models", name), None, [], 1)
+            entry = facts.fact("models", name) | {"revision": "main"}
+            model, tokenizer = teachers.load(entry, None, [], 1)
+            origin = hub.weights(entry)
         batch = tokenizer(text, padding=True, return_tensors="pt")
         with torch.no_grad():
             states = encoder.hidden_states(model, batch).tolist()
         head = families.has_head(model.config)
         said[name] = {"ids": batch["input_ids"].tolist(), "states": states, "head": head}
+        said[name] |= {"origin": origin}
     except StudyError as error:
         said[name] = str(error)
 print(json.dumps(said))
@@ -423,6 +425,7 @@ def test_each_layout_of_the_hub_is_read_and_then_needs_no_network(name, time, hu
         expected = plain(batch["input_ids"], batch["attention_mask"]).last_hidden_state
     assert said["ids"] == batch["input_ids"].tolist() and said["head"] is False
     assert torch.tensor(said["states"]).equal(expected)
+    assert said["origin"]["revision"] == hub_server.COMMIT
 
 
 @pytest.mark.slow

@@ -5,17 +5,16 @@ sentence, and nothing is written.
 """
 
 import gzip
-import json
 import math
 import shutil
 
 import nbformat
 import pytest
 import toys
+from changes import both, file, folder, moved, part, values
 
 from lib import files
 from lib.errors import StudyError
-from lib.model import encoder
 
 LAST = {"compress": "work = stages.Work", "label": "work = stages.Work"}  # the cell that begins
 TEXT = "".join(f"{toys.sentences()[n % 60]} {n}\n" for n in range(300))
@@ -40,35 +39,14 @@ def executed(name: str, given: dict) -> None:
     raise AssertionError("the notebook never begins")
 
 
-@pytest.fixture(scope="module")
-def encoders(tmp_path_factory):
-    """A folder with an encoder of each family and a classifier."""
-    place = tmp_path_factory.mktemp("encoders")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("STUDY_DATA", str(place / "data"))
-        for family in toys.FAMILIES:
-            encoder.save(toys.model(family), toys.tokenizer(family), place / family, "")
-    return place
-
-
 @pytest.fixture
-def given(encoders, tmp_path, data):
+def given(saved, tmp_path, data):
     """A folder with an encoder, a text and labels, which must not grow."""
     place = tmp_path / "given"
-    shutil.copytree(encoders / "bert", place / "encoder")
+    shutil.copytree(saved / "bert", place / "encoder")
     for name, content in {"my.txt": TEXT, "labels.tsv": ROWS, "words.txt": WORDS}.items():
         (place / name).write_text(content, encoding="utf-8")
     return place
-
-
-def write(name: str, content):
-    """A file of that content beside the others."""
-
-    def change(place):
-        (place / name).parent.mkdir(exist_ok=True)
-        (place / name).write_bytes(content if isinstance(content, bytes) else content.encode())
-
-    return change
 
 
 def at(name: str):
@@ -76,229 +54,214 @@ def at(name: str):
     return f"PLACE + '/{name}'"
 
 
-def nothing(place):
-    """No change."""
-
-
 COMPRESS = {  # a change of what is given, parameters as source -> a part of the sentence
-    "no text": (nothing, {"text": "''"}, "text: '' is no path; give a file of sentences"),
-    "a number for a text": (nothing, {"text": "5"}, "text: 5 is no path"),
-    "a list of nothing": (nothing, {"text": "[]"}, "text: [] is no path"),
-    "no language": (nothing, {"text": "{}"}, "text: no language is named"),
+    "no text": (both(), {"text": "''"}, "text: '' is no path; give a file of sentences"),
+    "a number for a text": (both(), {"text": "5"}, "text: 5 is no path"),
+    "a list of nothing": (both(), {"text": "[]"}, "text: [] is no path"),
+    "no language": (both(), {"text": "{}"}, "text: no language is named"),
     "a language without quotes": (
-        nothing,
+        both(),
         {"text": "{False: PLACE + '/my.txt'}"},
         "False is not text (YAML reads a bare no, yes, on and off as a truth value)",
     ),
-    "a folder of texts": (nothing, {"text": "PLACE"}, "cannot be read (Is a directory)"),
+    "a folder of texts": (both(), {"text": "PLACE"}, "cannot be read (Is a directory)"),
     "a file that is not there": (
-        nothing,
+        both(),
         {"text": at("yours.txt")},
         "yours.txt: cannot be read (",
     ),
     "a text in Latin-1": (
-        write("my.txt", TEXT.encode() + b"caf\xe9\n"),
+        file("my.txt", TEXT.encode() + b"caf\xe9\n"),
         {},
         "my.txt:301: not UTF-8 text (byte 0xe9); save the file as UTF-8",
     ),
     "a document": (
-        write("my.txt", b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n" * 99),
+        file("my.txt", b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n" * 99),
         {},
         "my.txt:2: not UTF-8 text",
     ),
     "a truncated archive": (
-        write("my.gz", gzip.compress(TEXT.encode())[:-9]),
+        file("my.gz", gzip.compress(TEXT.encode())[:-9]),
         {"text": at("my.gz")},
         "my.gz: cannot be read (Compressed file ended",
     ),
     "too little text": (
-        write("my.txt", TEXT[:200]),
+        file("my.txt", TEXT[:200]),
         {},
         "different lines of text; at least 200 are needed",
     ),
     "one text for two languages": (
-        nothing,
+        both(),
         {"text": "{'slk': PLACE + '/my.txt', 'ces': PLACE + '/my.txt'}"},
         "my.txt, less the lines of the languages before: 0 different lines of text; at least 200",
     ),
     "letters that the teacher lacks": (
-        write("my.txt", "".join(f"ሰላም ለዓለም ሁሉ {n}\n" for n in range(400))),
+        file("my.txt", "".join(f"ሰላም ለዓለም ሁሉ {n}\n" for n in range(400))),
         {},
         "of the tokens are unknown: the teacher's vocabulary has not the letters",
     ),
     "a teacher by a name that nobody has": (
-        nothing,
+        both(),
         {"teacher": "'my-bert'"},
         "no teacher 'my-bert'; give a folder, an id of the hub (owner/name), or one of",
     ),
     "a teacher that is still to be made": (
-        nothing,
+        both(),
         {"teacher": "'toy-bert'"},
         "no teacher 'toy-bert'; give a folder",
     ),
-    "a file for a teacher": (nothing, {"teacher": at("my.txt")}, "no teacher '"),
+    "a file for a teacher": (both(), {"teacher": at("my.txt")}, "no teacher '"),
     "a folder that is no model": (
-        lambda place: (place / "empty").mkdir(),
+        folder("empty"),
         {"teacher": at("empty")},
         "empty: has no model.safetensors; it holds nothing: fetch or make the model again",
     ),
     "a teacher without weights": (
-        lambda place: (place / "encoder" / "model.safetensors").unlink(),
+        file("encoder/model.safetensors"),
         {},
         "encoder: has no model.safetensors; it holds README.md, config.json",
     ),
     "half of a teacher": (
-        lambda place: write(
-            "encoder/model.safetensors",
-            (place / "encoder" / "model.safetensors").read_bytes()[:-100],
-        )(place),
+        part("encoder/model.safetensors", lambda content: content[:-100]),
         {},
         "header: incomplete metadata, file not fully covered",
     ),
     "more layers than there are": (
-        nothing,
+        both(),
         {"num_hidden_layers": "5"},
         "num_hidden_layers: 5 was asked for; the teacher has 4: take 1 to that, or 0 for the rule",
     ),
     "fewer layers than none": (
-        nothing,
+        both(),
         {"num_hidden_layers": "-1"},
         "num_hidden_layers: -1 was asked for; the teacher has 4",
     ),
     "a wider network": (
-        nothing,
+        both(),
         {"intermediate_size": "21"},
         "intermediate_size: 21 was asked for; the teacher has 20",
     ),
     "a hidden size that does not divide": (
-        nothing,
+        both(),
         {"hidden_size": "18"},
         "a hidden size of 18 was asked for; 4 heads stay, so it must be a multiple of 4 up to 24",
     ),
-    "tokens below zero": (nothing, {"kept_tokens": "-5"}, "parameter kept_tokens: -5 is out of r"),
+    "tokens below zero": (both(), {"kept_tokens": "-5"}, "parameter kept_tokens: -5 is out of r"),
     "minutes that are no number": (
-        nothing,
+        both(),
         {"minutes": "float('nan')"},
         "parameter minutes: float('nan') is no value that a parameter can have",
     ),
-    "minutes in words": (nothing, {"minutes": "'half'"}, "parameter minutes: 'half' is not a numb"),
+    "minutes in words": (both(), {"minutes": "'half'"}, "parameter minutes: 'half' is not a numb"),
     "a truth value in words": (
-        nothing,
+        both(),
         {"only_vocabulary": "'yes'"},
         "parameter only_vocabulary: 'yes' is text; give it to papermill as `-p only_vocabulary Tr",
     ),
-    "a seed below zero": (nothing, {"seed": "-1"}, "parameter seed: -1 is out of range"),
+    "a seed below zero": (both(), {"seed": "-1"}, "parameter seed: -1 is out of range"),
     "a result in a folder that is full": (
-        nothing,
+        both(),
         {"out": "PLACE"},
         "is not a new or empty folder; name one for the result",
     ),
-    "a result that is a file": (nothing, {"out": at("my.txt")}, "is not a new or empty folder"),
-    "no result": (nothing, {"out": "''"}, "out: '' is not a new or empty folder"),
+    "a result that is a file": (both(), {"out": at("my.txt")}, "is not a new or empty folder"),
+    "no result": (both(), {"out": "''"}, "out: '' is not a new or empty folder"),
     "a name of digits": (
-        nothing,
+        both(),
         {"out": "2024"},
         "parameter out: 2024 is not text; put it in quotes, or give it to papermill as `-r out T",
     ),
     "a misspelt parameter": (
-        nothing,
+        both(),
         {"hiden_size": "8"},
         "unknown parameter 'hiden_size'; this notebook takes teacher, text, out",
     ),
 }
 LABEL = {
-    "no labels": (nothing, {"labels": "''"}, "labels: none are named; give a folder or a file"),
+    "no labels": (both(), {"labels": "''"}, "labels: none are named; give a folder or a file"),
     "labels that are not there": (
-        nothing,
+        both(),
         {"labels": at("nowhere.tsv")},
         "nowhere.tsv: cannot be read (No such file",
     ),
     "a folder without dev": (
-        lambda place: [write(f"my-labels/{part}.tsv", ROWS)(place) for part in ("train", "test")],
+        both(*(file(f"my-labels/{name}.tsv", ROWS) for name in ("train", "test"))),
         {"labels": at("my-labels")},
         "my-labels needs one file 'dev' as .tsv or .csv or .conll or .txt or .conllu; it has test",
     ),
     "a spreadsheet": (
-        write("my.xlsx", b"PK\x03\x04\x00"),
+        file("my.xlsx", b"PK\x03\x04\x00"),
         {"labels": at("my.xlsx")},
         "my.xlsx",
     ),
     "an unknown form": (
-        nothing,
+        both(),
         {"form": "'topic'"},
         "form of the labels: 'topic' is none of text, entities, words; take one of these",
     ),
     "a form that does not fit the file": (
-        nothing,
+        both(),
         {"form": "'words'"},
         "labels.tsv: words is read from .conllu or .conll or .txt; name it so",
     ),
     "two files of two forms": (
-        lambda place: [
-            write("my-labels/train.tsv", ROWS)(place),
-            write("my-labels/dev.txt", WORDS)(place),
-            write("my-labels/test.tsv", ROWS)(place),
-        ],
+        both(
+            file("my-labels/train.tsv", ROWS),
+            file("my-labels/dev.txt", WORDS),
+            file("my-labels/test.tsv", ROWS),
+        ),
         {"labels": at("my-labels")},
         "dev.txt: text is read from .tsv or .csv; name it so",
     ),
     "a column that is missing": (
-        write("labels.tsv", ROWS.replace("label", "answer")),
+        file("labels.tsv", ROWS.replace("label", "answer")),
         {},
         "labels.tsv:1: the header needs the column 'label' once, or one of label, category",
     ),
     "one class": (
-        write("labels.tsv", ROWS.replace("\tb\n", "\ta\n")),
+        file("labels.tsv", ROWS.replace("\tb\n", "\ta\n")),
         {},
         "labels.tsv: has only the label 'a'; a classifier needs two labels",
     ),
     "too few examples to split": (
-        write("labels.tsv", "".join(ROWS.splitlines(keepends=True)[:6])),
+        file("labels.tsv", "".join(ROWS.splitlines(keepends=True)[:6])),
         {},
         "labels.tsv: has no example, train has 'a', 'b'; a split needs examples",
     ),
     "tags of no scheme": (
-        write("words.txt", WORDS.replace("O\n", "none\n")),
+        file("words.txt", WORDS.replace("O\n", "none\n")),
         {"labels": at("words.txt")},
         "words.txt:2: 'none' is not an entity tag; tags are O, B-TYPE and I-TYPE",
     ),
     "no such model": (
-        nothing,
+        both(),
         {"model": at("nowhere")},
         "no teacher '",
     ),
     "a model with weights as a pickle": (
-        lambda place: (place / "encoder" / "model.safetensors").rename(
-            place / "encoder" / "pytorch_model.bin"
-        ),
+        moved("encoder/model.safetensors", "encoder/pytorch_model.bin"),
         {},
         "has weights only as pickle (pytorch_model.bin)",
     ),
     "weights of another model": (
-        lambda place: write(
-            "encoder/config.json",
-            json.dumps(
-                json.loads((place / "encoder" / "config.json").read_text())
-                | {"intermediate_size": 16}
-            ),
-        )(place),
+        values("encoder/config.json", intermediate_size=16),
         {},
         "mismatched keys in the weights: ",
     ),
-    "epochs below zero": (nothing, {"epochs": "-1"}, "parameter epochs: -1 is out of range"),
-    "half an epoch": (nothing, {"epochs": "0.5"}, "parameter epochs: 0.5 is not a whole number"),
+    "epochs below zero": (both(), {"epochs": "-1"}, "parameter epochs: -1 is out of range"),
+    "half an epoch": (both(), {"epochs": "0.5"}, "parameter epochs: 0.5 is not a whole number"),
     "a seed that is too large": (
-        nothing,
+        both(),
         {"seed": str(2**40)},
         f"parameter seed: {2**40} is out of range; give a whole number below",
     ),
     "a result in a folder that is full": (
-        nothing,
+        both(),
         {"out": "PLACE"},
         "is not a new or empty folder; name one for the result",
     ),
     "a misspelt parameter": (
-        nothing,
+        both(),
         {"epoch": "3"},
         "unknown parameter 'epoch'; this notebook takes model, labels, out, form, epochs",
     ),

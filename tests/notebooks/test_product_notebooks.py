@@ -2,18 +2,14 @@
 with bad input.
 """
 
-import os
 import re
 import shutil
-import signal
-import subprocess
-import sys
-import time
 
 import nbformat
 import pytest
 import torch
 import toys
+from killing import kill_at_a_checkpoint
 from transformers import (
     AutoModel,
     AutoModelForMaskedLM,
@@ -217,7 +213,7 @@ def test_a_killed_command_goes_on_where_it_was(given, kernel, tmp_path):
     out, work = tmp_path / "small", tmp_path / "small.work"
     parameters = {"teacher": str(given / "xlm-roberta"), "text": str(given / "slk.txt")}
     parameters |= {"out": str(out), "minutes": 0.1, "recipe": "paper"}
-    kill_at_a_checkpoint("compress", parameters, work)
+    kill_at_a_checkpoint("compress", parameters, work, tmp_path)
     assert not out.exists()
     with pytest.raises(StudyError, match="holds stages of another request \\(minutes\\)"):
         kernel(NOTEBOOKS / "compress.ipynb", **parameters | {"minutes": 0.2})
@@ -235,7 +231,7 @@ def test_a_killed_training_of_labels_goes_on_after_its_last_epoch(given, kernel,
     labels.write_text("\n".join(rows[:400]), encoding="utf-8")
     parameters = {"model": str(given / "bert"), "labels": str(labels), "out": str(out)}
     parameters |= {"epochs": 40}
-    kill_at_a_checkpoint("label", parameters, tmp_path / "topics.work")
+    kill_at_a_checkpoint("label", parameters, tmp_path / "topics.work", tmp_path)
     labels.write_text("\n".join(rows[:300]), encoding="utf-8")
     with pytest.raises(StudyError, match="holds stages of another request \\(labels\\)"):
         kernel(NOTEBOOKS / "label.ipynb", **parameters)
@@ -244,26 +240,6 @@ def test_a_killed_training_of_labels_goes_on_after_its_last_epoch(given, kernel,
     said = "".join(each.get("text", "") for cell in cells for each in cell.get("outputs", ()))
     assert "resumed after epoch" in said and not (tmp_path / "topics.work").exists()
     assert AutoModelForSequenceClassification.from_pretrained(out).config.num_labels == 7
-
-
-def kill_at_a_checkpoint(notebook, parameters, work):
-    """Start a notebook with papermill, and end it with SIGKILL once a checkpoint is complete."""
-    words = ["papermill", f"notebooks/{notebook}.ipynb", f"{work}.ipynb", "-k", "python3"]
-    for name, value in parameters.items():
-        words += ["-p", name, str(value)]
-    begun = subprocess.Popen(
-        [sys.executable, "-m", *words],
-        cwd=files.ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    until = time.monotonic() + 240
-    while not list(work.glob("*.training/checkpoint-*/complete")) and time.monotonic() < until:
-        assert begun.poll() is None, "the notebook ended before its first checkpoint was seen"
-        time.sleep(0.01)
-    os.killpg(begun.pid, signal.SIGKILL)
-    begun.wait()
 
 
 @pytest.mark.parametrize(

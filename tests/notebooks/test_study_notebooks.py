@@ -6,13 +6,12 @@ import os
 import re
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
-import time
 
 import nbformat
 import pytest
+from killing import kill_at_a_checkpoint
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from lib import files
@@ -158,36 +157,28 @@ def test_a_run_repeated_elsewhere_is_compared_and_touches_nothing(chain, scored,
     assert card.read_bytes() == before and not list((chain[0] / "repeat").iterdir())
 
 
-def test_a_kill_loses_nothing_and_changes_nothing(chain, scored, tmp_path, monkeypatch):
-    """SIGKILL while distilling, then again to the end: the record of an undisturbed run."""
+@pytest.mark.parametrize("step", ["layers", "finetune"])
+def test_a_kill_loses_nothing_and_changes_nothing(step, chain, scored, tmp_path, monkeypatch):
+    """SIGKILL in a training, then again to the end: the record of an undisturbed run."""
     for name in ("models", "runs"):
         shutil.copytree(chain[0] / name, tmp_path / name)
     monkeypatch.setenv("STUDY_DATA", str(tmp_path))
-    layers = scored.lineage()[2]
-    undisturbed = records.read(layers)
-    layers.record.unlink()
-    shutil.rmtree(layers.folder)
-    overrides = {step: TINY[step] for step in ("pretrain", "adapt", "layers")}
-    words = ["papermill", "notebooks/study/20_distil_layers.ipynb", str(tmp_path / "out.ipynb")]
-    words += ["-k", "python3", "-p", "language", "mlt", "-y", json.dumps({"overrides": overrides})]
-    begun = subprocess.Popen(
-        [sys.executable, "-m", *words],
-        cwd=files.ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    until = time.monotonic() + 120
-    while not list(layers.checkpoints.glob("*/checkpoint-*/complete")) and time.monotonic() < until:
-        assert begun.poll() is None, "the notebook ended before its first checkpoint was seen"
-        time.sleep(0.01)
-    os.killpg(begun.pid, signal.SIGKILL)
-    begun.wait()
-    again = run(*words, folder=tmp_path)
-    assert again.returncode == 0, again.stderr[-3000:]
-    assert records.lasting(records.read(layers)) == records.lasting(undisturbed)
-    assert not layers.checkpoints.exists()
+    wanted = scored.lineage()[2]
+    if step == "finetune":
+        longer = TINY | {step: TINY[step] | {"token": {"epochs": 30}}}
+        wanted = resolve.scoring(scored.parent, "mlt", "pos", 1, longer)
+        make.make([wanted])
+    undisturbed = records.read(wanted)
+    wanted.record.unlink()
+    if step == "layers":
+        shutil.rmtree(wanted.folder)
+    notebook = f"study/{wanted.notebook.stem}"
+    kill_at_a_checkpoint(notebook, wanted.parameters, wanted.checkpoints, tmp_path)
+    assert not wanted.record.exists()
+    make.make([wanted])
+    assert records.lasting(records.read(wanted)) == records.lasting(undisturbed)
+    said = wanted.record.with_suffix(".ipynb").read_text(encoding="utf-8")
+    assert "resumed after" in said and not wanted.checkpoints.exists()
 
 
 def twice(file, folder):

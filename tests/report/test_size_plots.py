@@ -88,6 +88,20 @@ def test_models_off_the_usual_chain_are_hollow_and_off_the_line():
     numpy.testing.assert_allclose(points(hollow[0])[:, 0], [17.2, 11.8])
 
 
+def test_the_legend_names_hollow_markers_only_where_one_is_drawn():
+    """Pretrained models are hollow; those that were not run are not drawn."""
+    hollow = "not adapted, or other settings"
+    frame = cells(("mlt", "slk"))
+    frame.loc[frame["language"] == "slk", "runs"] = 0
+    for part, names in (
+        (frame, ["Maltese", hollow]),
+        (frame[frame["step"] != "pretrain"], ["Maltese"]),
+        (frame.assign(runs=frame["runs"].where(frame["step"] != "pretrain", 0)), ["Maltese"]),
+    ):
+        (legend,) = size_plots.size_against_score(part).legends
+        assert [text.get_text() for text in legend.get_texts()] == names
+
+
 def test_a_line_begins_at_the_teacher_wherever_its_chain_has_it():
     """The trimmed teacher is the first point and has that name; the one before is hollow."""
     frame = cells(("mlt",)).replace({"step": {"adapt": "vocabulary"}})

@@ -6,9 +6,7 @@ from contextlib import contextmanager
 import own_study
 import pytest
 import toy_study
-import toys
 
-from lib.model import encoder
 from lib.study import make, records, steps
 from lib.study.plan import resolve
 
@@ -47,15 +45,6 @@ def executed(monkeypatch):
 
     monkeypatch.setattr(make, "warm_kernel", warm_kernel)
     return runs
-
-
-@pytest.fixture(scope="session")
-def saved(tmp_path_factory):
-    """A folder with a teacher of each family."""
-    place = tmp_path_factory.mktemp("teachers")
-    for family in toys.FAMILIES:
-        encoder.save(toys.model(family), toys.tokenizer(family), place / family, "")
-    return place
 
 
 @pytest.fixture

@@ -1,10 +1,10 @@
 """A study of one's own, whose teacher, text and labels lie in a folder, and changes of it."""
 
-import json
 import sys
 
 import toy_study
 import toys
+from changes import values
 
 from lib.study import __main__ as commands
 
@@ -38,23 +38,6 @@ def study(place: str, value=None):
     )
 
 
-def file(name: str, content=None):
-    """Another content of a file of one's own, as text or bytes; without it the file goes."""
-
-    def write(own):
-        if content is None:
-            (own / name).unlink()
-        else:
-            (own / name).write_bytes(content if isinstance(content, bytes) else content.encode())
-
-    return write
-
-
 def config(**changes):
     """Other values in the teacher's configuration."""
-
-    def write(own):
-        place = own / "my-encoder" / "config.json"
-        place.write_text(json.dumps(json.loads(place.read_text()) | changes))
-
-    return write
+    return values("my-encoder/config.json", **changes)

@@ -12,7 +12,8 @@ import pytest
 import toy_study
 import toys
 import yaml
-from own_study import STUDY, TABLE, TEXT, TREE, TUNE, VOCABULARY, command, config, file, study
+from changes import file
+from own_study import STUDY, TABLE, TEXT, TREE, TUNE, VOCABULARY, command, config, study
 
 from lib import facts, files
 from lib.data import corpora

@@ -13,7 +13,8 @@ import unicodedata
 import pytest
 import toy_study
 import toys
-from own_study import STUDY, TABLE, TEXT, TREE, TUNE, VOCABULARY, command, config, file, study
+from changes import both, file, folder, gone, moved, part, values
+from own_study import STUDY, TABLE, TEXT, TREE, TUNE, VOCABULARY, command, config, study
 
 from lib import files
 from lib.model import encoder, vocabulary
@@ -22,11 +23,7 @@ from lib.train import tokenizers
 
 WORDS = "Ana B-PER\nate O\n\n"
 TOPIC, CORPUS, MODEL = "tasks/topic/mlt", "corpora/mlt.txt", "my-encoder"
-
-
-def both(*changes):
-    """Several changes, one after the other."""
-    return lambda own: [change(own) for change in changes]
+WEIGHTS = f"{MODEL}/model.safetensors"
 
 
 def written(content: str):
@@ -57,24 +54,6 @@ def models(key: str, entry: dict):
     return write
 
 
-def moved(old: str, new: str):
-    """A file or folder under another name."""
-
-    def move(own):
-        (own / new).parent.mkdir(parents=True, exist_ok=True)
-        (own / old).rename(own / new)
-
-    return move
-
-
-def gone(folder: str):
-    return lambda own: shutil.rmtree(own / folder)
-
-
-def folder(name: str):
-    return lambda own: (own / name).mkdir(parents=True)
-
-
 def ner(**changed):
     """Only entities, of which these parts differ from good ones."""
     parts = dict.fromkeys(("train", "dev", "test"), WORDS) | changed
@@ -85,26 +64,6 @@ def ner(**changed):
 def rows(*pairs, header="text\tcategory"):
     """A table of topics."""
     return "\n".join([header, *("\t".join(pair) for pair in pairs)]) + "\n"
-
-
-def tokenizer(**changes):
-    """Other values in the configuration of the teacher's tokenizer."""
-
-    def write(own):
-        place = own / MODEL / "tokenizer_config.json"
-        place.write_text(json.dumps(json.loads(place.read_text()) | changes))
-
-    return write
-
-
-def weights(change):
-    """Other bytes in the teacher's weights."""
-
-    def write(own):
-        place = own / MODEL / "model.safetensors"
-        place.write_bytes(change(place.read_bytes()))
-
-    return write
 
 
 def variant(**said):
@@ -361,36 +320,36 @@ LABELS = {
 }
 TEACHERS = {
     "no weights": (
-        file(f"{MODEL}/model.safetensors"),
+        file(WEIGHTS),
         "my-encoder: has no model.safetensors; it holds README.md, config.json, tokenizer.json",
     ),
     "weights of another library": (
-        moved(f"{MODEL}/model.safetensors", f"{MODEL}/tf_model.h5"),
+        moved(WEIGHTS, f"{MODEL}/tf_model.h5"),
         "has no model.safetensors; it holds README.md, config.json, tf_model.h5, tokenizer.json",
     ),
     "weights as a pickle": (
-        moved(f"{MODEL}/model.safetensors", f"{MODEL}/model.pt"),
+        moved(WEIGHTS, f"{MODEL}/model.pt"),
         "my-encoder: has weights only as pickle (model.pt)",
     ),
     "a pointer of Git LFS": (
-        weights(lambda _: POINTER),
+        part(WEIGHTS, lambda _: POINTER),
         "model.safetensors: cannot be read as a model (Error while deserializing header: header t",
     ),
     "half of the weights": (
-        weights(lambda content: content[: len(content) // 2]),
+        part(WEIGHTS, lambda content: content[: len(content) // 2]),
         "header: incomplete metadata, file not fully covered); give a folder or a hub id that",
     ),
     "a broken header": (
-        weights(lambda content: content[:8] + b"x" * 40 + content[48:]),
+        part(WEIGHTS, lambda content: content[:8] + b"x" * 40 + content[48:]),
         "model.safetensors: cannot be read as a model (Error while deserializing header: ",
     ),
     "an empty file of weights": (
-        weights(lambda _: b""),
+        part(WEIGHTS, lambda _: b""),
         "model.safetensors: cannot be read as a model (Error while deserializing header: ",
     ),
     "a part that is not there": (
         both(
-            moved(f"{MODEL}/model.safetensors", f"{MODEL}/model-00001-of-00002.safetensors"),
+            moved(WEIGHTS, f"{MODEL}/model-00001-of-00002.safetensors"),
             file(
                 f"{MODEL}/model.safetensors.index.json",
                 json.dumps(
@@ -423,11 +382,11 @@ TEACHERS = {
         "my-encoder: cannot be read as a model",
     ),
     "a tokenizer without a mask": (
-        tokenizer(mask_token=None),
+        values(f"{MODEL}/tokenizer_config.json", mask_token=None),
         "the tokenizer has no mask_token; masked training needs one",
     ),
     "an uncased tokenizer": (
-        tokenizer(do_lower_case=True, strip_accents=None),
+        values(f"{MODEL}/tokenizer_config.json", do_lower_case=True, strip_accents=None),
         "the tokenizer lower-cases or strips accents",
     ),
     "an adapter": (

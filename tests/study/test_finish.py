@@ -5,10 +5,11 @@ import toy_study
 import toys
 from page_tables import rows_of
 
+from lib import files
 from lib.errors import StudyError
 from lib.export import card
 from lib.model import encoder
-from lib.study import notebook, records, studies
+from lib.study import make, notebook, records, state, studies
 from lib.study.plan import chain, scoring
 
 SAMPLE = {"kind": "sample"}
@@ -107,16 +108,46 @@ def test_a_model_that_could_not_be_saved_is_not_finished(runs, monkeypatch):
     assert runs[0].record.exists() and not runs[0].checkpoints.exists()
 
 
-def test_a_kill_never_leaves_checkpoints_of_a_finished_run(runs, monkeypatch):
-    """A record says that its run is finished, and nothing removes checkpoints after that."""
-    left = notebook.checkpoints(runs[0])
-    write = notebook.files.write_json
-    seen = []
-    monkeypatch.setattr(
-        notebook.files, "write_json", lambda *given: (seen.append(left.exists()), write(*given))
-    )
+class Killed(BaseException):
+    """What nothing catches, as a kill."""
+
+
+@pytest.mark.parametrize("scored", [False, True])
+def test_a_kill_around_the_record_loses_and_leaves_nothing(scored, runs, monkeypatch, executed):
+    """Before the record, the checkpoints are still there; after it, the next command drops them."""
+
+    def end(run):
+        if scored:
+            return notebook.finish_scoring(run, {"macro_f1": 0.5}, SAMPLE)
+        return finish(run)
+
+    def killed(owner, name, place):
+        original = getattr(owner, name)
+
+        def dies(target, *given, **named):
+            if target == place:
+                raise Killed
+            return original(target, *given, **named)
+
+        with monkeypatch.context() as patch, pytest.raises(Killed):
+            patch.setattr(owner, name, dies)
+            end(run)
+        notebook._locks.pop(run.id).close()  # as a kill does
+
     finish(runs[0])
-    assert seen == [False] and runs[0].record.exists()
+    run = scoring(runs[0], "mlt", "tc", 1) if scored else runs[1]
+    left = notebook.checkpoints(run, {"sha256": "1"} if scored else None)
+    killed(files, "write_json", run.record)
+    make.clear([run])
+    assert left.exists() and state.state(run) == state.TO_DO
+    killed(notebook.shutil, "rmtree", run.checkpoints)
+    assert left.exists() and state.state(run) == state.DONE
+    make.make([run])
+    assert executed == [] and not run.checkpoints.exists()
+    run.checkpoints.mkdir()
+    finish(runs[0], {"mlm_loss": 9.0})
+    make.clear([run])
+    assert state.state(run) == state.STALE and run.checkpoints.exists()
 
 
 def test_checkpoints_of_other_text_or_of_another_model_are_not_used(toy, tmp_path, capsys):
@@ -156,3 +187,20 @@ def test_checkpoints_of_other_text_or_of_another_model_are_not_used(toy, tmp_pat
     assert not run.record.exists() and not run.folder.exists()
     notebook.checkpoints(run)
     assert finish(run) == records.read(run)
+
+
+def test_checkpoints_of_other_labels_or_of_another_model_are_not_used(runs, capsys):
+    """Of the labels only what they are counts, not which other source did not serve them."""
+    finish(runs[0])
+    run, labels = scoring(runs[0], "mlt", "tc", 1), {"files": {"train": {"sha256": "1"}}}
+    first = notebook.checkpoints(run, labels)
+    assert notebook.checkpoints(run, labels | {"passed_over": ["no network"]}) == first
+    assert capsys.readouterr().out == ""
+    said = f"the checkpoints of {run.id} were made from other data; it begins again\n"
+    other = notebook.checkpoints(run, {"files": {"train": {"sha256": "2"}}})
+    assert other != first and capsys.readouterr().out == said
+    finish(runs[0], {"mlm_loss": 1.0})
+    assert notebook.checkpoints(run, labels) not in (first, other)
+    assert capsys.readouterr().out == said
+    notebook.finish_scoring(run, {"macro_f1": 0.5}, SAMPLE)
+    assert not run.checkpoints.exists()

@@ -5,6 +5,7 @@ import random
 
 import pytest
 import torch
+from safetensors import safe_open
 from transformers import (
     BertConfig,
     BertForSequenceClassification,
@@ -329,7 +330,10 @@ def test_killed_and_begun_again_it_ends_as_if_undisturbed(
         again, same = train(tmp_path / "c")
         assert again == whole and all(same[name].equal(weights[name]) for name in weights)
         assert f"resumed after epoch {number}\n" in capsys.readouterr().out
-    assert len(list((tmp_path / "c").glob("checkpoint-*"))) == 2
+    kept = list((tmp_path / "c").glob("checkpoint-*/model.safetensors"))
+    with safe_open(kept[0], "pt") as file:
+        trained = {name for name in file.keys() if "adapter" not in name}  # noqa: SIM118
+    assert len(kept) == 2 and trained == {"classifier.weight", "classifier.bias"}
 
 
 def test_a_training_that_patience_ended_is_not_trained_further(tmp_path, data, monkeypatch):
