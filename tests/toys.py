@@ -89,8 +89,17 @@ def sentences(count: int = 60) -> list[str]:
 
 @cache
 def tokenizer(family: str, vocab_size: int = 160):
-    """A tokenizer of the family learned from `sentences`; tests must not change it."""
-    return tokenizers.train_tokenizer(sentences(), family.split()[0], vocab_size)
+    """A tokenizer of the family learned from `sentences`; tests must not change it.
+
+    Byte-level ones have the 256 bytes besides.
+    """
+    size = vocab_size + byte_tokens(family)
+    return tokenizers.train_tokenizer(sentences(), family.split()[0], size)
+
+
+def byte_tokens(family: str) -> int:
+    """How many tokens a family's tokenizer has for bytes."""
+    return 256 if families.FAMILIES[family.split()[0]].tokens == "byte-level BPE" else 0
 
 
 @cache
@@ -119,7 +128,7 @@ def gemma(vocab_size: int = 500):
     )  # fmt: skip
     names = {f"{name}_token": f"<{name}>" for name in ("pad", "bos", "eos", "unk", "mask")}
     names |= {"cls_token": "<bos>", "sep_token": "<eos>"}
-    return PreTrainedTokenizerFast(tokenizer_object=raw, model_max_length=40, **names)
+    return PreTrainedTokenizerFast(tokenizer_object=raw, model_max_length=512, **names)
 
 
 def config(family: str, own=None, **changes):
