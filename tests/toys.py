@@ -1,10 +1,20 @@
 """Toy encoders, their tokenizers and a little text, which many tests share."""
 
+import json
 import random
 from functools import cache
 
 import torch
 import toy_study
+from tokenizers import (
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
 from toy_study import (  # noqa: F401 (tests take them from here)
     SETTINGS,
     STUDY,
@@ -13,7 +23,7 @@ from toy_study import (  # noqa: F401 (tests take them from here)
     write_study,
     write_yaml,
 )
-from transformers import AutoConfig
+from transformers import AutoConfig, PreTrainedTokenizerFast
 
 from lib.data import batches
 from lib.model import encoder, families
@@ -79,13 +89,51 @@ def sentences(count: int = 60) -> list[str]:
 
 @cache
 def tokenizer(family: str, vocab_size: int = 160):
-    """A tokenizer of the family learned from `sentences`; tests must not change it."""
-    return tokenizers.train_tokenizer(sentences(), family.split()[0], vocab_size)
+    """A tokenizer of the family learned from `sentences`; tests must not change it.
+
+    Byte-level ones have the 256 bytes besides.
+    """
+    size = vocab_size + byte_tokens(family)
+    return tokenizers.train_tokenizer(sentences(), family.split()[0], size)
 
 
-def config(family: str, **changes):
-    """A tiny configuration that fits `tokenizer`."""
-    own, model_type = tokenizer(family), family.split()[0]
+def byte_tokens(family: str) -> int:
+    """How many tokens a family's tokenizer has for bytes."""
+    return 256 if families.FAMILIES[family.split()[0]].tokens == "byte-level BPE" else 0
+
+
+@cache
+def gemma(vocab_size: int = 500):
+    """A tokenizer such as Gemma's and mmBERT's, learned from `sentences`: BPE of a whole text,
+    whose spaces are a part of the tokens, and bytes in place of rare characters.
+    """
+    special = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"]
+    spelt = [f"<0x{byte:02X}>" for byte in range(256)]
+    raw = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+    raw.normalizer = normalizers.Replace(" ", "▁")
+    raw.pre_tokenizer = pre_tokenizers.Split("▁", "merged_with_next")  # for the trainer alone
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size, special_tokens=special + spelt, show_progress=False
+    )
+    raw.train_from_iterator(sentences(), trainer)
+    state = json.loads(raw.to_str())
+    state["added_tokens"] = [each for each in state["added_tokens"] if each["content"] in special]
+    raw = Tokenizer.from_str(json.dumps(state))
+    raw.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_previous")  # finds no space
+    steps = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
+    raw.decoder = decoders.Sequence(steps)
+    raw.post_processor = processors.TemplateProcessing(
+        single="<bos> $A <eos>", pair="<bos> $A <eos> $B <eos>",
+        special_tokens=[("<bos>", 2), ("<eos>", 1)],
+    )  # fmt: skip
+    names = {f"{name}_token": f"<{name}>" for name in ("pad", "bos", "eos", "unk", "mask")}
+    names |= {"cls_token": "<bos>", "sep_token": "<eos>"}
+    return PreTrainedTokenizerFast(tokenizer_object=raw, model_max_length=512, **names)
+
+
+def config(family: str, own=None, **changes):
+    """A tiny configuration that fits `own`, or `tokenizer`."""
+    own, model_type = own or tokenizer(family), family.split()[0]
     names = families.FAMILIES[model_type].names
     entry = {
         "vocab_size": len(own),
@@ -101,12 +149,12 @@ def config(family: str, **changes):
     return AutoConfig.for_model(model_type, **entry | sizes)
 
 
-def model(family: str, seed: int = 0, **changes):
-    """A tiny random masked language model.
+def model(family: str, seed: int = 0, own=None, **changes):
+    """A tiny random masked language model, for the tokenizer `own` or that of the family.
 
     Biases and norms are random too, so that a test sees the loss of any of them.
     """
-    result = encoder.new(config(family, **changes), seed)
+    result = encoder.new(config(family, own, **changes), seed)
     generator = torch.Generator().manual_seed(seed + 1)
     with torch.no_grad():
         for tensor in result.parameters():

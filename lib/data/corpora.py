@@ -15,6 +15,7 @@ from pathlib import Path
 from lib import checks, facts
 from lib.data import hub, local, readers
 from lib.data.local import PARTS
+from lib.data.words import word_ids
 from lib.errors import StudyError
 from lib.facts import Source
 
@@ -83,9 +84,9 @@ def reading(sentences: list[str], tokenizer, max_length: int) -> dict[str, float
             f"{unknown:.1%} of the tokens are unknown: the teacher's vocabulary has not the {lacks}"
             "; take another teacher, or set STUDY_ALLOW_UNKNOWN=1 to train all the same"
         )
-    words = [batch.word_ids(row) for row in range(len(sample))]
+    rows = word_ids(sample, batch.encodings, tokenizer)
     kept = max_length - tokenizer.num_special_tokens_to_add()
-    seen, all_words = (sum(len({*row[:end]}) for row in words) for end in (kept, None))
+    seen, all_words = (sum(len({*row[:end]}) for row in rows) for end in (kept, None))
     return {"unknown_tokens": unknown, "words_cut_off": 1 - seen / max(all_words, 1)}
 
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from lib import checks
 from lib.data.batches import check_length
 from lib.data.tasks import NO_ANSWER, Task
+from lib.data.words import word_ids
 from lib.errors import StudyError
 
 IGNORED = -100  # the label id that PyTorch's cross-entropy leaves out
@@ -72,9 +73,12 @@ def cut_off(task: Task, split: str, tokenizer, max_length: int) -> float:
     """
     examples, batch = _encoded(task, split, tokenizer, max_length)
     texts = [text for text, _ in examples]
+    rows = [row.word_ids for row in batch.encodings]
     if task.kind == "sequence":
-        texts = [set(row.word_ids) - {None} for row in tokenizer(texts, verbose=False).encodings]
-    seen = sum(len(set(row.word_ids) - {None}) for row in batch.encodings)
+        rows = word_ids(texts, batch.encodings, tokenizer)
+        whole = tokenizer(texts, verbose=False).encodings
+        texts = [{*row} - {None} for row in word_ids(texts, whole, tokenizer)]
+    seen = sum(len({*row} - {None}) for row in rows)
     return 1 - seen / sum(map(len, texts))
 
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 
 from lib.data.batches import check_length, padded
+from lib.data.words import word_ids
 from lib.errors import StudyError
 from lib.model import mlm_head
 from lib.model.sizes import max_tokens
@@ -46,7 +47,8 @@ def encode(sentences: list[str], tokenizer, config, max_length: int = 0) -> list
                 f"sentence {number + 1} of {len(sentences)}, {sentences[number]!r}, has no token "
                 "to measure; leave it out"
             )
-    return [_text(*pair) for pair in zip(sentences, encodings, strict=True)]
+    numbers = word_ids(sentences, encodings, tokenizer)
+    return [_text(*of_one) for of_one in zip(sentences, encodings, numbers, strict=True)]
 
 
 def batches(
@@ -96,12 +98,12 @@ def judge(model, hidden: torch.Tensor, gold: torch.Tensor) -> tuple[torch.Tensor
     return nats, ranks
 
 
-def _text(sentence: str, encoding) -> Text:
+def _text(sentence: str, encoding, numbers: list) -> Text:
     special = [bool(added) for added in encoding.special_tokens_mask]
     cut = bool(encoding.overflowing)
     ends = [end for (_, end), added in zip(encoding.offsets, special, strict=True) if not added]
     covered = sentence[: max(ends)] if cut else sentence
-    return Text(encoding.ids, special, encoding.word_ids, " ".join(covered.split()), cut)
+    return Text(encoding.ids, special, numbers, " ".join(covered.split()), cut)
 
 
 def _batch(texts, rows, tokenizer, to_the_right) -> dict:
@@ -109,8 +111,8 @@ def _batch(texts, rows, tokenizer, to_the_right) -> dict:
     for row, (number, place) in enumerate(rows):
         text = texts[number]
         end, word = place + 1, text.words[place]
-        while to_the_right and word is not None and text.words[end] == word:
-            end += 1  # the last token is special and of no word, so this ends inside the text
+        while to_the_right and word is not None and text.words[end : end + 1] == [word]:
+            end += 1
         ids[row, place:end] = tokenizer.mask_token_id
     numbers, places = zip(*rows, strict=True)
     return {

@@ -87,7 +87,7 @@ _ROBERTA = _BERT._replace(
 FAMILIES = {
     "bert": _BERT,
     "xlm-roberta": _ROBERTA,
-    "roberta": _ROBERTA,
+    "roberta": _ROBERTA._replace(tokens="byte-level BPE"),
     "camembert": _ROBERTA,
     "electra": _BERT._replace(
         transform=("generator_predictions",),
@@ -138,6 +138,7 @@ FAMILIES = {
         final_norm="final_norm",
         first_layer_stays=True,
         transform=("head",),
+        tokens="byte-level BPE",
         axes=(
             (r"tok_embeddings\.weight$", "VH"),
             (r"Wqkv\.weight$", "QH"),

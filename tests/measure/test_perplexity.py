@@ -1,5 +1,6 @@
 """Pseudo-perplexity against masking one token at a time."""
 
+import copy
 import math
 import re
 
@@ -7,6 +8,7 @@ import numpy
 import pytest
 import torch
 import toys
+from tokenizers import processors
 
 from lib.errors import StudyError
 from lib.measure import masking, perplexity
@@ -18,12 +20,18 @@ families = pytest.mark.parametrize("family", toys.FAMILIES)
 SENTENCES = toys.sentences()[:9]
 
 
-def one_at_a_time(model, tokenizer, sentence, special=False, to_the_right=False):
-    """Nats of each token, by the whole model on one unpadded copy of the sentence for each."""
+def one_at_a_time(
+    model, tokenizer, sentence, special=False, to_the_right=False, words=None, added=(0, -1)
+):
+    """Nats of each token, by the whole model on one unpadded copy of the sentence for each.
+
+    words: the word of each token, if it is not what the library says; added: the places of the
+    special tokens.
+    """
     encoding = tokenizer(sentence, truncation=True, max_length=sizes.max_tokens(model.config))
-    ids, words, found = encoding["input_ids"], encoding.word_ids(), []
+    ids, words, found = encoding["input_ids"], words or encoding.word_ids(), []
     for place, true in enumerate(ids):
-        if place in (0, len(ids) - 1) and not special:
+        if place in [each % len(ids) for each in added] and not special:
             continue
         hide = [
             other
@@ -90,6 +98,31 @@ def test_left_to_right_hides_the_rest_of_the_word(family):
     whole = perplexity.token_surprisal(model, tokenizer, SENTENCES[3], variant="left_to_right")
     same = [abs(left - right) < 1e-5 for (_, left), (_, right) in zip(alone, whole, strict=True)]
     assert any(same) and not all(same)  # words of one piece have nothing more to hide
+
+
+@pytest.mark.parametrize("ending", [True, False])
+def test_left_to_right_where_the_tokenizer_cuts_no_words(ending):
+    """A word begins where a token holds the space before it. Some of these tokenizers add no token
+    at the end of a text.
+    """
+    own = copy.deepcopy(toys.gemma())
+    if not ending:
+        own.backend_tokenizer.post_processor = processors.TemplateProcessing(
+            single="<bos> $A", special_tokens=[("<bos>", own.bos_token_id)]
+        )
+    model, expected, tokens = toys.model("modernbert", own=own), 0, 0
+    for sentence in SENTENCES:
+        words = [0]
+        for token in own(sentence).tokens()[1:]:
+            words.append(words[-1] + (token.startswith("▁") or token == "<eos>"))
+        assert len({*words[1:-1]}) == len(sentence.split())
+        given = {"words": words, "added": (0, -1) if ending else (0,)}
+        nats = one_at_a_time(model, own, sentence, to_the_right=True, **given)
+        expected, tokens = expected + sum(nats), tokens + len(nats)
+    found = perplexity.pseudo_perplexity(model, own, SENTENCES, variant="left_to_right")
+    assert found["tokens"] == tokens
+    value = math.log(found["pseudo_perplexity_left_to_right"])
+    assert value == pytest.approx(expected / tokens, rel=1e-5)
 
 
 @families

@@ -128,7 +128,8 @@ def test_keeping_everything_changes_nothing(family):
 def test_all_cuts_save_and_load_with_plain_transformers(family, tmp_path):
     model, own = toys.model(family), toys.tokenizer(family)
     counts = vocabulary.count(own, toys.sentences()[:20], "count")
-    kept = vocabulary.choose(counts, own, 80, set())
+    always = vocabulary.single_characters(own, [])
+    kept = vocabulary.choose(counts, own, 80 + toys.byte_tokens(family), always)
     student = vocabulary.cut(layers.cut(model, 2, "stride"), kept)
     student = ffn.cut(student, torch.arange(9).repeat(2, 1))
     student = hidden.start(student, 16, "truncation")
@@ -386,10 +387,10 @@ def test_a_head_is_fitted_to_an_encoder_without_one(family, tmp_path):
 
 @every
 def test_a_new_teacher_of_every_type(family):
-    configuration = {"model_type": family.split()[0], "vocab_size": 160} | {
-        name: toys.SIZES[name]
-        for name in ("hidden_size", "num_hidden_layers", "intermediate_size", "num_attention_heads")
-    }
+    names = ("hidden_size", "num_hidden_layers", "intermediate_size", "num_attention_heads")
+    configuration = {name: toys.SIZES[name] for name in names}
+    configuration |= {"vocab_size": 160 + toys.byte_tokens(family)}
+    configuration |= {"model_type": family.split()[0]}
     model, own = teachers.new_teacher(toys.sentences(), configuration, 1)
     assert families.size(model.config, "intermediate_size") == 20
     assert model.config.vocab_size == len(own) and own.model_max_length == sizes.max_tokens(

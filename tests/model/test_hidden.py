@@ -162,6 +162,22 @@ def test_low_rank_is_numpys_truncated_svd(shape, rank):
     )
 
 
+def test_low_rank_of_singular_values_like_those_of_real_models():
+    """They fall from 12 to 0.3 and lie close together; the residual is the smallest possible."""
+    generator = torch.Generator().manual_seed(3)
+    left, right = (
+        torch.linalg.qr(torch.randn(size, 96, generator=generator, dtype=torch.float64))[0]
+        for size in (300, 96)
+    )
+    values = torch.logspace(1.08, -0.52, 96, dtype=torch.float64)
+    matrix = (left * values @ right.T).float()
+    found = hidden.low_rank(matrix, "HH", {}, 48).double()
+    best = (left[:, :48] * values[:48]) @ right[:, :48].T
+    assert (found - best).abs().max() < 1e-4 * best.square().mean().sqrt()
+    residual = torch.linalg.norm(matrix.double() - found)
+    assert residual == pytest.approx(values[48:].square().sum().sqrt().item(), rel=1e-6)
+
+
 @pytest.mark.parametrize("rank", [9, 12, 99])
 def test_full_rank_is_the_matrix_itself(rank):
     matrix = torch.randn(30, 9)

@@ -166,7 +166,7 @@ def test_a_kill_loses_nothing_and_changes_nothing(step, chain, scored, tmp_path,
     wanted = scored.lineage()[2]
     if step == "finetune":
         longer = TINY | {step: TINY[step] | {"token": {"epochs": 30}}}
-        wanted = resolve.scoring(scored.parent, "mlt", "pos", 1, longer)
+        wanted = plan.scoring(scored.parent, "mlt", "pos", 1, longer)
         make.make([wanted])
     undisturbed = records.read(wanted)
     wanted.record.unlink()

@@ -25,9 +25,10 @@ def text(language, part="train", count=20):
     return corpora.load(language, facts.Source("sample"), part, count)
 
 
-def model_files(folder, family, sentences, adapted=False):
+def model_files(folder, family, sentences, adapted=False, own=None):
     """A tiny model as a repository holds it; an adapted one knows how frequent tokens are."""
-    model, tokenizer = toys.model(family, max_position_embeddings=50), toys.tokenizer(family)
+    tokenizer = own or toys.tokenizer(family)
+    model = toys.model(family, own=own, max_position_embeddings=50)
     if adapted:
         ids = torch.tensor([number for row in tokenizer(sentences)["input_ids"] for number in row])
         counts = torch.bincount(ids, minlength=len(tokenizer)) + 1.0

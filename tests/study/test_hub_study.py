@@ -5,17 +5,22 @@ so is every notebook.
 """
 
 import json
+import math
 import subprocess
 import sys
 import time
 
+import generate
 import hub_files
 import hub_paper
 import hub_server
 import pytest
+import torch
+import toys
 import yaml
 
 from lib import facts, files
+from lib.model import encoder
 from lib.study import plan, publish, records, steps, studies
 
 pytestmark = pytest.mark.slow
@@ -111,35 +116,91 @@ def test_every_notebook_of_the_study_runs_on_what_the_hub_serves(made, here):
     assert len(runs) == 2 * (6 + 4 + 2) and set(made[1]) == {run.id for run in runs}
 
 
-def test_the_study_of_a_modern_teacher_runs_on_what_the_hub_serves(tmp_path, monkeypatch):
-    """One language, one task: all cuts of a gated rotary encoder from its pinned commit."""
+@pytest.fixture
+def modern(tmp_path, monkeypatch):
+    """step, or task -> run of the study `paper-modern` in one language, made with the server.
+
+    The teacher is a gated rotary encoder with a tokenizer such as its own: BPE of a whole text.
+    """
     file = files.PARAMS / "studies" / "paper-modern.yaml"
     paper, entry = yaml.safe_load(file.read_text(encoding="utf-8")), facts.fact("models", "mmbert")
-    study = small(paper) | {"tasks": ["tc"], "measure": {}}
+    study = small(paper)
     study["steps"]["hidden"] |= {"hidden_size": 12, "num_attention_heads": 2}  # of 24 and 4
+    study["steps"]["vocabulary"]["kept_tokens"] = 400  # 256 of them are bytes
     (tmp_path / "studies").mkdir()
     text = yaml.safe_dump(json.loads(json.dumps(study)))
     (tmp_path / "studies" / file.name).write_text(text, encoding="utf-8")
     plain, archive = hub_paper.plain_files()
-    sentences = hub_paper.text("mlt", "dev")
-    model = hub_paper.model_files(tmp_path / "mmbert", "modernbert", sentences)
+    sentences, own = hub_paper.text("mlt", "dev"), toys.gemma()
+    model = hub_paper.model_files(tmp_path / "mmbert", "modernbert", sentences, own=own)
     served = hub_paper.data_sets() | {entry["repository"]: model}
     with hub_server.serving(served, plain, (hub_paper.CLOSED,)) as address:
         hub_files.params_for(tmp_path, address, archive)
         make(tmp_path, address, study="paper-modern")
     monkeypatch.setattr(files, "PARAMS", tmp_path)
     monkeypatch.setenv("STUDY_DATA", str(tmp_path / "data"))
-    made = {run.step: json.loads(run.record.read_text()) for run in plan.runs("paper-modern")}
-    assert [*made] == ["pretrain", "adapt", "layers", "ffn", "hidden", "vocabulary", "finetune"]
+    return {run.task or run.step: run for run in plan.runs("paper-modern")}
+
+
+def test_the_study_of_a_modern_teacher_runs_on_what_the_hub_serves(modern):
+    """All cuts from its pinned commit, all tasks, and what is counted in words."""
+    made = {name: json.loads(run.record.read_text()) for name, run in modern.items()}
+    chain = ["pretrain", "adapt", "layers", "ffn", "hidden", "vocabulary"]
+    assert {*made} == {*chain, "tc", "sa", "ner", "pos", "perplexity", "lens"}
+    entry = facts.fact("models", "mmbert")
     about = {key: entry[key] for key in ("repository", "revision", "licence")}
     assert made["pretrain"]["weights"] == about
     sizes = made["vocabulary"]["model"]["config"]
     assert (sizes["model_type"], sizes["num_attention_heads"]) == ("modernbert", 2)
-    assert (sizes["num_hidden_layers"], sizes["intermediate_size"], sizes["hidden_size"]) == (
-        2,
-        12,
-        12,
+    names = ("num_hidden_layers", "intermediate_size", "hidden_size")
+    assert [sizes[name] for name in names] == [2, 12, 12]
+
+    model, tokenizer = encoder.load(modern["vocabulary"].folder)
+    documents = hub_paper.text("mlt", count=24)
+    documents = ["\n".join(documents[at : at + 2]) for at in range(0, 24, 2)]
+    assert made["layers"]["data"]["reading"]["words_cut_off"] == pytest.approx(
+        not_seen(documents, toys.gemma())
     )
+    for task in ("tc", "sa"):
+        texts = [text for text, _ in generate.task(task, "mlt", hub_paper.SIZES, 1)["test"]]
+        assert made[task]["cut_off"] == pytest.approx(not_seen(texts, tokenizer))
+    for task in ("ner", "pos"):
+        rows = [words for words, _ in generate.task(task, "mlt", hub_paper.SIZES, 1)["test"]]
+        assert made[task]["cut_off"] == pytest.approx(not_seen(map(" ".join, rows), tokenizer))
+    assert made["tc"]["cut_off"] > 0
+    value = made["perplexity"]["scores"]["pseudo_perplexity_left_to_right"]
+    expected = left_to_right(model, tokenizer, hub_paper.text("mlt", "test")[:2])
+    assert math.log(value) == pytest.approx(expected, rel=1e-4)
+
+
+def not_seen(texts, tokenizer, max_length=16):
+    """The share of words between white space that are not in what the first tokens decode to.
+
+    A space at the end is the first token of the next word.
+    """
+    seen = words = 0
+    for text in texts:
+        ids = tokenizer(text, add_special_tokens=False)["input_ids"][: max_length - 2]
+        decoded = tokenizer.decode(ids)
+        seen += len(decoded.split()) + decoded[-1:].isspace()
+        words += len(text.split())
+    return 1 - seen / words
+
+
+def left_to_right(model, tokenizer, sentences, max_length=16):
+    """Nats of a token while it and the later ones of its word are masked, one after another."""
+    found = []
+    for sentence in sentences:
+        ids = tokenizer(sentence, truncation=True, max_length=max_length)["input_ids"]
+        tokens = tokenizer.convert_ids_to_tokens(ids)
+        for place in range(1, len(ids) - 1):
+            end = place + 1
+            while end < len(ids) - 1 and not tokens[end].startswith("▁"):
+                end += 1
+            hidden = ids[:place] + [tokenizer.mask_token_id] * (end - place) + ids[end:]
+            logits = model(input_ids=torch.tensor([hidden])).logits[0, place]
+            found.append(-logits.log_softmax(-1)[ids[place]].item())
+    return sum(found) / len(found)
 
 
 def by_place(made):
