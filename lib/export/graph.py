@@ -1,8 +1,7 @@
 """Encoders and their task heads as ONNX graphs, in float32 and in 8 bits.
 
-The graphs are written node by node, with the fused matrices and GELU of ONNX Runtime, which its
-build for browsers has too. The first axis is the sequence, (T, B, H): products of heads then read
-their factors in place.
+The graphs are written node by node, with the fused attention, matrices and GELU of ONNX Runtime,
+which its build for browsers has too.
 """
 
 import numpy
@@ -50,9 +49,8 @@ def build(model, peaks: list[dict] | None = None) -> onnx.ModelProto:
     config, graph = model.config, Graph(peaks)
     body, what = model.base_model, kind(model)
     hidden = _embeddings(graph, body.embeddings, config)
-    mask = graph.add("Transpose", "attention_mask", perm=[1, 0])
-    mask = graph.add("Unsqueeze", mask, graph.integers(2))
-    mask = graph.add("Cast", mask, to=TensorProto.FLOAT)  # (T, B, 1)
+    mask = graph.add("Unsqueeze", "attention_mask", graph.integers(2))
+    mask = graph.add("Cast", mask, to=TensorProto.FLOAT)  # (B, T, 1)
     far = _far(graph, mask, config)
     for number, layer in enumerate(body.encoder.layer):
         hidden = _layer(graph, layer, number, hidden, far, config)
@@ -61,8 +59,6 @@ def build(model, peaks: list[dict] | None = None) -> onnx.ModelProto:
         hidden, spare = _head(graph, model, what, hidden, mask), ()
         name, shape = "logits", ["batch", config.num_labels]
         shape = shape if what == "sequence" else ["batch", "sequence", config.num_labels]
-    if what != "sequence":
-        hidden = graph.add("Transpose", hidden, perm=[1, 0, 2])
     whole = model if what != "hidden" else body
     for part, weight in whole.named_parameters():
         if id(weight) not in graph.used and not (spare and part.startswith(spare)):
@@ -104,28 +100,25 @@ def measure_peaks(model, batches: list[dict]) -> list[dict]:
 
 
 def _embeddings(graph: Graph, module, config) -> str:
-    """Tokens, positions and the first token type, summed and normalised: (T, B, H)."""
+    """Tokens, positions and the first token type, summed and normalised: (B, T, H)."""
     types = graph.array(module.token_type_embeddings.weight)
     positions = graph.array(module.position_embeddings.weight) + types[:1]
-    ids = graph.add("Transpose", "input_ids", perm=[1, 0])
-    words = graph.table(graph.array(module.word_embeddings.weight), "Gather", ids)
+    words = graph.table(graph.array(module.word_embeddings.weight), "Gather", "input_ids")
     if family(config).position_offset:
         padding = graph.tensor(numpy.array(config.pad_token_id))
-        real = graph.add("Not", graph.add("Equal", ids, padding))
+        real = graph.add("Not", graph.add("Equal", "input_ids", padding))
         real = graph.add("Cast", real, to=TensorProto.INT64)
-        number = graph.add("Mul", graph.add("CumSum", real, graph.integers(0)), real)
+        number = graph.add("Mul", graph.add("CumSum", real, graph.integers(1)), real)
         places = graph.table(positions, "Gather", graph.add("Add", number, padding))
     else:
-        zero, one = graph.integers(0), graph.integers(1)
-        length = graph.add("Slice", graph.add("Shape", ids), zero, one)
-        places = graph.table(positions, "Slice", zero, length, zero)
-        places = graph.add("Unsqueeze", places, one)
+        length = graph.add("Shape", "input_ids", start=1, end=2)
+        places = graph.table(positions, "Slice", graph.integers(0), length)
     return graph.norm(module.LayerNorm, graph.add("Add", words, places))
 
 
 def _far(graph: Graph, mask: str, config) -> str:
     """What is added to keys: far below zero at padding, in one more dimension of each head, where
-    queries have 1. Scores then need no mask of their own: (T, B, A * (D + 1)).
+    queries have 1: (B, T, A * (D + 1)). With a mask of its own ONNX Runtime has no fast attention.
     """
     width = config.hidden_size // config.num_attention_heads + 1
     pattern = numpy.zeros((config.num_attention_heads, width), numpy.float32)
@@ -135,56 +128,40 @@ def _far(graph: Graph, mask: str, config) -> str:
 
 
 def _attention(graph: Graph, module, hidden: str, far: str, peak, config) -> str:
-    """The heads' results beside each other, (T, B, H)."""
+    """The heads' results beside each other, (B, T, H)."""
     heads = config.num_attention_heads
-    width = config.hidden_size // heads
-    weights, biases = [], []
+    width, parts = config.hidden_size // heads, []
     for number, part in enumerate((module.query, module.key, module.value)):
-        weight, bias = (graph.array(each) for each in (part.weight, part.bias))
-        scale = numpy.float32(width**-0.5 if number == 0 else 1)
-        both = numpy.concatenate([weight, bias[:, None]], 1).reshape(heads, width, -1) * scale
+        both = numpy.vstack(graph.weights(part)).reshape(-1, heads, width)  # the bias comes last
         if number < 2:
-            both = numpy.pad(both, ((0, 0), (0, 1), (0, 0)))
-            both[:, -1, -1] = 1 - number
-        weights.append(both[..., :-1].reshape(-1, weight.shape[1]).T)
-        biases.append(both[..., -1].reshape(-1))
-    three = graph.matrix(hidden, numpy.concatenate(weights, 1), numpy.concatenate(biases), peak)
-    sizes = graph.integers(*map(len, biases))
-    query, key, value = graph.add("Split", three, sizes, outputs=3, axis=2)
-    parts = (query, graph.add("Sum", key, far), value)
-    shape = graph.integers(0, 0, heads, -1)
-    query, key, value = (graph.add("Reshape", part, shape) for part in parts)
-    places = {"transBatchA": 1, "transBatchB": 1, "transB": 1}
-    scores = graph.add("FusedMatMul", query, key, **places)
-    scores = graph.add("Softmax", scores, axis=-1)
-    result = graph.add("FusedMatMul", scores, value, transBatchB=1)
-    result = graph.add("Transpose", result, perm=[2, 0, 1, 3])
-    return graph.add("Reshape", result, graph.integers(0, 0, config.hidden_size))
+            both = numpy.pad(both, ((0, 0), (0, 0), (0, 1)))
+            both[-1, :, -1] = 1 - number
+        both = both.reshape(len(both), -1)
+        parts.append((both[:-1], both[-1]))
+    query, key, value = graph.matrices(hidden, parts, peak)
+    key, options = graph.add("Sum", key, far), {"num_heads": heads, "scale": width**-0.5}
+    return graph.add("MultiHeadAttention", query, key, value, **options)
 
 
 def _layer(graph: Graph, layer, number: int, hidden: str, far: str, config) -> str:
     """Attention and feed-forward network of one layer."""
     peaks = graph.peaks[number] if graph.peaks else {}
     context = _attention(graph, layer.attention.self, hidden, far, peaks.get("attention"), config)
-    after = layer.attention.output
-    context = graph.matrix(
-        context, graph.array(after.dense.weight).T, graph.array(after.dense.bias)
-    )
+    after, activation = layer.attention.output, _ACTIVATIONS[config.hidden_act]
+    (context,) = graph.matrices(context, [graph.weights(after.dense)])
     hidden = graph.norm(after.LayerNorm, context, hidden)
-    first, last = layer.intermediate.dense, layer.output.dense
-    first_weight, first_bias = graph.array(first.weight).T, graph.array(first.bias)
-    last_weight, last_bias = graph.array(last.weight).T, graph.array(last.bias)
-    activation, beside = _ACTIVATIONS[config.hidden_act], []
+    (first, first_bias), (last, last_bias) = map(
+        graph.weights, (layer.intermediate.dense, layer.output.dense)
+    )
+    groups = [numpy.arange(len(last))]
     if graph.peaks:
         order = numpy.argsort(-peaks["neurons"], kind="stable")
-        great, others = order[:IN_FLOAT], numpy.sort(order[IN_FLOAT:])
-        few = graph.linear(hidden, first_weight[:, great], first_bias[great])
-        few = graph.add(activation, few)
-        beside = [graph.add("MatMul", few, graph.tensor(last_weight[great]))]
-        first_weight, first_bias = first_weight[:, others], first_bias[others]
-        last_weight = last_weight[others]
-    inside = graph.matrix(hidden, first_weight, first_bias, peaks.get("intermediate"))
-    result = graph.matrix(graph.add(activation, inside), last_weight, last_bias)
+        groups = [numpy.sort(order[IN_FLOAT:]), order[:IN_FLOAT]]
+    parts = [(first[:, group], first_bias[group]) for group in groups]
+    inside = graph.matrices(hidden, parts, peaks.get("intermediate"))
+    inside, *great = [graph.add(activation, each) for each in inside]
+    (result,) = graph.matrices(inside, [(last[groups[0]], last_bias)])
+    beside = [graph.add("MatMul", each, graph.tensor(last[groups[1]])) for each in great]
     return graph.norm(layer.output.LayerNorm, result, hidden, *beside)
 
 
@@ -192,16 +169,16 @@ def _head(graph: Graph, model, what: str, hidden: str, mask: str) -> str:
     """The logits of a task model, in float32."""
 
     def linear(given, module):
-        return graph.linear(given, graph.array(module.weight).T, graph.array(module.bias))
+        return graph.linear(given, *graph.weights(module))
 
     if what == "token":
         return linear(hidden, model.classifier)
     if getattr(model.config, "classifier_pooling", "first") == "mean":
         parts = (graph.add("Mul", hidden, mask), mask)
-        sums = (graph.add("ReduceSum", x, graph.integers(0), keepdims=0) for x in parts)
+        sums = (graph.add("ReduceSum", x, graph.integers(1), keepdims=0) for x in parts)
         read = graph.add("Div", *sums)
     else:
-        read = graph.add("Gather", hidden, graph.tensor(numpy.array(0)), axis=0)
+        read = graph.add("Gather", hidden, graph.tensor(numpy.array(0)), axis=1)
     pooler = getattr(model.base_model, "pooler", None)
     first = pooler.dense if pooler is not None else model.classifier.dense
     last = model.classifier if pooler is not None else model.classifier.out_proj

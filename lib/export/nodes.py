@@ -3,9 +3,9 @@
 8 bits lose little of a trained encoder by four means:
 
 - every row of a table, and every output of a matrix, has a scale of its own;
-- the few neurons with the greatest values stay in float32, beside the others (LLM.int8, Dettmers
-  et al. 2022): one of them alone would set the scale of all;
-- what enters a matrix is divided by a factor for each dimension, and the matrix multiplied by it
+- the values of the few greatest neurons stay in float32, beside the others (LLM.int8, Dettmers et
+  al. 2022): one of them alone would set the scale of all;
+- what enters matrices is divided by a factor for each dimension, and the matrices multiplied by it
   (SmoothQuant, Xiao et al. 2023), since two dimensions of the hidden states are far larger;
 - weights go from -64 to 64. Processors without VNNI add two products in 16 bits, which larger
   weights would overflow: 2 * 255 * 64 < 2**15.
@@ -15,9 +15,9 @@ import numpy
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-IN_FLOAT = 8  # neurons of each layer that stay in float32
+IN_FLOAT = 8  # neurons of each layer whose values stay in float32
 _GREATEST, _GREATEST_IN_TABLE = 64, 127
-_FUSED = {"Gelu", "FastGelu", "FusedMatMul", "DynamicQuantizeMatMul"}
+_FUSED = {"Gelu", "FastGelu", "MultiHeadAttention", "MatMulIntegerToFloat"}
 
 
 class Graph:
@@ -30,6 +30,10 @@ class Graph:
         """A weight of the model, which counts as used."""
         self.used.add(id(weight))
         return weight.detach().float().cpu().numpy()
+
+    def weights(self, module) -> tuple[numpy.ndarray, numpy.ndarray]:
+        """The weight (in, out) and the bias (out) of a linear layer of the model."""
+        return self.array(module.weight).T, self.array(module.bias)
 
     def tensor(self, values) -> str:
         """The name of a new constant."""
@@ -61,20 +65,29 @@ class Graph:
         """given @ weight + bias in float32; the weight is (in, out)."""
         return self.add("Add", self.add("MatMul", given, self.tensor(weight)), self.tensor(bias))
 
-    def matrix(self, given: str, weight, bias, peak=None) -> str:
-        """As `linear`, or in 8 bits: `peak` is the greatest value of each dimension of `given`."""
+    def matrices(self, given: str, parts: list[tuple], peak=None) -> list[str]:
+        """given @ weight + bias of each part, as `linear` or in 8 bits.
+
+        `peak` is the greatest value of each dimension of `given`, which is quantised once for all
+        parts.
+        """
         if self.peaks is None:
-            return self.linear(given, weight, bias)
+            return [self.linear(given, weight, bias) for weight, bias in parts]
         if peak is not None:
-            factor = numpy.sqrt(peak.clip(1e-6) / numpy.abs(weight).max(1).clip(1e-6))
+            greatest = numpy.abs(numpy.hstack([weight for weight, _ in parts])).max(1)
+            factor = numpy.sqrt(peak.clip(1e-6) / greatest.clip(1e-6))
             factor = (factor / numpy.exp(numpy.log(factor).mean())).astype(numpy.float32)
             given = self.add("Mul", given, self.tensor(1 / factor))
-            weight = weight * factor[:, None]
-        scale = numpy.abs(weight).max(0).clip(1e-20) / _GREATEST
-        small = numpy.rint(weight / scale).astype(numpy.int8)
-        zero = numpy.zeros(len(scale), numpy.int8)
-        constants = (self.tensor(each) for each in (small, scale, zero, bias))
-        return self.add("DynamicQuantizeMatMul", given, *constants)
+            parts = [(weight * factor[:, None], bias) for weight, bias in parts]
+        rounded, step, zero = self.add("DynamicQuantizeLinear", given, outputs=3)
+        results = []
+        for weight, bias in parts:
+            scale = numpy.abs(weight).max(0).clip(1e-20) / _GREATEST
+            small = numpy.rint(weight / scale).astype(numpy.int8)
+            small, scale, bias = (self.tensor(each) for each in (small, scale, bias))
+            inputs = (rounded, small, step, scale, zero, "", bias)
+            results.append(self.add("MatMulIntegerToFloat", *inputs))
+        return results
 
     def norm(self, module, *given: str) -> str:
         """LayerNorm of a sum.

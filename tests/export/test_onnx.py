@@ -134,7 +134,7 @@ def test_8_bits_hold_every_matrix_and_the_embeddings(family, folders):
     large = [each for each in values(folders[family][0], "int8") if each.ndim == 2]
     whole = [each for each in large if each.dtype == numpy.int8]
     assert (config.vocab_size, config.hidden_size) in {each.shape for each in whole}
-    assert len(whole) == 2 + 4 * config.num_hidden_layers
+    assert len(whole) == 2 + 7 * config.num_hidden_layers
     others = [each for each in large if each.dtype != numpy.int8 and min(each.shape) > 1]
     assert {min(each.shape) for each in others} == {nodes.IN_FLOAT}
     tables = {
@@ -149,8 +149,8 @@ def test_no_pair_of_products_overflows_16_bits(folders):
     """As processors without VNNI add them: two products of an unsigned and a signed byte."""
     whole = onnx_package.load(folders["bert"][0] / onnx.FILES["int8"])
     tensors = {each.name: each for each in whole.graph.initializer}
-    used = [node.input[1] for node in whole.graph.node if node.op_type == "DynamicQuantizeMatMul"]
-    assert len(used) == 4 * toys.SIZES["num_hidden_layers"]
+    used = [node.input[1] for node in whole.graph.node if node.op_type == "MatMulIntegerToFloat"]
+    assert len(used) == 7 * toys.SIZES["num_hidden_layers"]
     for name in used:
         weight = onnx_package.numpy_helper.to_array(tensors[name]).astype(int)
         assert abs(2 * 255 * weight).max() < 2**15
