@@ -56,7 +56,10 @@ def load(task: str, language: str, source: Source, limit: int = 0) -> Task:
         prints = {part: local.fingerprint(source.folder, file) for part, file in names.items()}
         origin = {"files": prints}
     labels, not_in_train = _labels(entry["kind"], splits, names)
-    origin["also_in_train"] = _repeated(splits)
+    train = {text for text, _ in splits["train"]}
+    origin["also_in_train"] = {
+        part: sum(text in train for text, _ in splits[part]) for part in ("dev", "test")
+    }
     origin |= {"labels_not_in_train": not_in_train} if not_in_train else {}
     splits = {part: _some(splits[part], limit if part != "test" else 0) for part in PARTS}
     counts = {part: len(splits[part]) for part in PARTS}
@@ -154,12 +157,6 @@ def _labels(kind: str, splits: dict[str, list], names: dict) -> tuple[tuple, dic
             only_there.update(unknown)
     first = sorted(train, key=lambda label: (label != "O", label))
     return (*first, *sorted(only_there)), counts
-
-
-def _repeated(splits: dict[str, list]) -> dict[str, int]:
-    """How many examples of dev and of test have a text of train. Real data sets have some."""
-    train = {text for text, _ in splits["train"]}
-    return {part: sum(text in train for text, _ in splits[part]) for part in ("dev", "test")}
 
 
 def _some(examples: list, limit: int) -> list:
