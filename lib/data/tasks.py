@@ -83,10 +83,10 @@ def of_files(labels: str | Path, form: str = "") -> Task:
     labels = Path(labels).expanduser()
     like = {name: facts.fact("tasks", task) for name, task in FORMS.items()}
     endings = list(dict.fromkeys(end for entry in like.values() for end in entry["extensions"]))
-    named = {"all": labels}
+    named = dict.fromkeys(PARTS, labels)
     if labels.is_dir():
         named = {part: local.only(labels, part, endings) for part in PARTS}
-    first = next(iter(named.values()))
+    first = named["train"]
     if not form:
         table, words = first.suffix in (".tsv", ".csv"), first.suffix == ".conllu"
         form = "text" if table else "words" if words or not conll.entities(first) else "entities"
@@ -97,12 +97,10 @@ def of_files(labels: str | Path, form: str = "") -> Task:
     if wrong:
         raise StudyError(f"{wrong[0]}: {form} is read from .{' or .'.join(endings)}; name it so")
     how = {"kind": kind, "columns": {"text": "text", "label": "label"}, "bio": form == "entities"}
-    splits = {part: _read(file, how) for part, file in named.items()}
-    splits = splits if labels.is_dir() else _split(splits["all"])
-    found, _ = _labels(kind, splits, named if labels.is_dir() else dict.fromkeys(PARTS, labels))
-    origin = [
-        {"file": file.name, "sha256": files.sha256(file.resolve())} for file in named.values()
-    ]
+    read = {file: _read(file, how) for file in named.values()}
+    splits = _split(read[first]) if len(read) == 1 else dict(zip(PARTS, read.values(), strict=True))
+    found, _ = _labels(kind, splits, named)
+    origin = [{"file": file.name, "sha256": files.sha256(file.resolve())} for file in read]
     return Task(form, "", kind, metric, found, splits, {"files": origin})
 
 
