@@ -170,18 +170,21 @@ class _Teacher(Checked):
     adapted: dict[str, _Repository] | None = None
 
 
-class _Sizes(_Open):
-    vocab_size: Positive = 1
-    hidden_size: Positive = 1
+class Sizes(_Open):
+    """The configuration of a new teacher: what it must hold, and what may not be 0."""
+
+    model_type: Text
+    vocab_size: Positive
+    hidden_size: Positive
+    num_attention_heads: Positive
     num_hidden_layers: Positive = 1
-    num_attention_heads: Positive = 1
     intermediate_size: Positive = 1
     max_position_embeddings: Positive = 1
     type_vocab_size: Positive = 1
 
 
 class _New(_Teacher):
-    configuration: _Sizes
+    configuration: Sizes
 
 
 class _Local(_Teacher):

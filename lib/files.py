@@ -121,6 +121,16 @@ def _sha256(file: Path, _size: int, _changed: int) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
+def check_sha256(file: Path, wanted: str, what: str) -> None:
+    """StudyError unless a published file, which `what` names, has the checksum that is wanted."""
+    found = sha256(file)
+    if found != wanted:
+        raise StudyError(
+            f"{what} has the sha256 {found}, expected {wanted}; it is not used: delete {file}, if "
+            "it is there, and run again; if this happens again, the published file has changed"
+        )
+
+
 @contextmanager
 def alone(target: Path, doing: str):
     """Hold the lock that belongs to the path `target`, which need not exist, while the block runs.

@@ -102,8 +102,5 @@ class Masker(DataCollatorForLanguageModeling):
 def masked_batches(encoded, tokenizer, batch_size: int, seed: int) -> list[dict]:
     """Return all sentences once, in batches of similar length with fixed masks, for measuring."""
     masker = Masker(tokenizer, seed)
-    order = sorted(range(len(encoded)), key=lambda sentence: len(encoded[sentence]))
-    items = [
-        {"input_ids": encoded[sentence], "number": number} for number, sentence in enumerate(order)
-    ]
+    items = [*Scheduled(encoded, numpy.argsort([len(ids) for ids in encoded], kind="stable"))]
     return [masker(items[begin : begin + batch_size]) for begin in range(0, len(items), batch_size)]

@@ -7,7 +7,6 @@ GlotCC documents to train on, FLORES-200 dev to choose checkpoints, devtest to m
 import os
 import random
 import tarfile
-import unicodedata
 from collections import Counter
 from functools import lru_cache
 from pathlib import Path
@@ -75,8 +74,9 @@ def reading(sentences: list[str], tokenizer, max_length: int) -> dict[str, float
     batch = tokenizer(sample, add_special_tokens=False, verbose=False)
     unknown = _unknown(batch, tokenizer)
     if unknown > MOST_UNKNOWN and os.environ.get("STUDY_ALLOW_UNKNOWN") != "1":
-        plain = [unicodedata.normalize("NFD", sentence.lower()) for sentence in sample]
-        plain = ["".join(c for c in text if not unicodedata.combining(c)) for text in plain]
+        from tokenizers.normalizers import BertNormalizer  # as uncased teachers have it
+
+        plain = [*map(BertNormalizer().normalize_str, sample)]
         plain = tokenizer(plain, add_special_tokens=False, verbose=False)
         cased = _unknown(plain, tokenizer) < unknown / 2
         lacks = "capitals and accents (it is uncased)" if cased else "letters or words of the text"

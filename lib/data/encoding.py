@@ -34,11 +34,11 @@ def encode(
         if task.kind == "sequence":
             labels = ids[gold]
         else:
-            words = batch.word_ids(row)
-            labels = [IGNORED if word is None else ids[gold[word]] for word in words]
-            if first_subword:
-                first = set(_first_places(words).values())
-                labels = [labels[at] if at in first else IGNORED for at in range(len(words))]
+            labels = [IGNORED] * len(batch["input_ids"][row])
+            for word, tag in enumerate(gold):
+                if tokens := batch.word_to_tokens(row, word):
+                    end = tokens.start + 1 if first_subword else tokens.end
+                    labels[tokens.start : end] = [ids[tag]] * (end - tokens.start)
         result.append({key: batch[key][row] for key in batch} | {"labels": labels})
     return result
 
@@ -58,9 +58,9 @@ def decode(
         return gold, [task.labels[int(prediction)] for prediction in predictions]
     predicted = []
     for row, ((words, _), ids) in enumerate(zip(examples, predictions, strict=True)):
-        places = _first_places(batch.word_ids(row))
-        tags = {word: task.labels[int(ids[place])] for word, place in places.items()}
-        predicted.append(tuple(tags.get(word, NO_ANSWER) for word in range(len(words))))
+        tokens = [batch.word_to_tokens(row, word) for word in range(len(words))]
+        tags = (task.labels[int(ids[own.start])] if own else NO_ANSWER for own in tokens)
+        predicted.append(tuple(tags))
     return gold, predicted
 
 
@@ -106,9 +106,3 @@ def _as_in_text(words: tuple, tokenizer) -> list[str]:
     """The words, with the space before each that some tokenizers make a part of its first token."""
     space = "" if tokenizer.tokenize(" a") == tokenizer.tokenize("a") else " "
     return [*words[:1], *(space + word for word in words[1:])]
-
-
-def _first_places(words: list) -> dict[int, int]:
-    """Word number -> place of its first subword."""
-    backwards = reversed(list(enumerate(words)))
-    return {word: place for place, word in backwards if word is not None}

@@ -100,11 +100,8 @@ def download(url: str, sha256: str | None = None) -> Path:
         with files.alone(file.with_name(f".{file.name}.lock"), f"fetching {url}"):
             if not file.exists():
                 files.write_whole(file, _fetch(url, file))
-    if sha256 and files.sha256(file) != sha256:
-        raise StudyError(
-            f"{file} from {url} has the sha256 {files.sha256(file)}, expected {sha256}; delete it "
-            "and run again; if this happens again, the published file has changed"
-        )
+    if sha256:
+        files.check_sha256(file, sha256, f"{file} from {url}")
     return file
 
 

@@ -35,6 +35,7 @@ def _wheel(entry: dict) -> Path:
     """The wheel on the disk, downloaded if it is not there."""
     folder, name = files.raw() / "packages", f"{entry['package']}-{entry['version']}"
     wheel = folder / f"{name}-{entry['sha256'][:8]}.whl"
+    what = f"the wheel of {entry['package']} {entry['version']}"
     with files.alone(folder / f".{name}.lock", f"fetching the package {name}"):
         if not wheel.exists():
             print(f"fetching the package {name}", flush=True)
@@ -44,22 +45,12 @@ def _wheel(entry: dict) -> Path:
                 with files.room(part):
                     part.mkdir(parents=True)
                 fetched = _download(entry, part)
-                _check(fetched, entry)
+                files.check_sha256(fetched, entry["sha256"], what)
                 fetched.replace(wheel)
             finally:
                 shutil.rmtree(part, ignore_errors=True)
-    _check(wheel, entry)
+    files.check_sha256(wheel, entry["sha256"], what)
     return wheel
-
-
-def _check(wheel: Path, entry: dict) -> None:
-    found = files.sha256(wheel)
-    if found != entry["sha256"]:
-        raise StudyError(
-            f"the wheel of {entry['package']} {entry['version']} has the sha256 {found}, expected "
-            f"{entry['sha256']}; it is not used: delete {wheel}, if it is there, and run again; if "
-            "this happens again, the published file has changed"
-        )
 
 
 def _download(entry: dict, folder: Path) -> Path:

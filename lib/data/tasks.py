@@ -56,7 +56,10 @@ def load(task: str, language: str, source: Source, limit: int = 0) -> Task:
         prints = {part: local.fingerprint(source.folder, file) for part, file in names.items()}
         origin = {"files": prints}
     labels, not_in_train = _labels(entry["kind"], splits, names)
-    origin["also_in_train"] = _repeated(splits)
+    train = {text for text, _ in splits["train"]}
+    origin["also_in_train"] = {
+        part: sum(text in train for text, _ in splits[part]) for part in ("dev", "test")
+    }
     origin |= {"labels_not_in_train": not_in_train} if not_in_train else {}
     splits = {part: _some(splits[part], limit if part != "test" else 0) for part in PARTS}
     counts = {part: len(splits[part]) for part in PARTS}
@@ -80,10 +83,10 @@ def of_files(labels: str | Path, form: str = "") -> Task:
     labels = Path(labels).expanduser()
     like = {name: facts.fact("tasks", task) for name, task in FORMS.items()}
     endings = list(dict.fromkeys(end for entry in like.values() for end in entry["extensions"]))
-    named = {"all": labels}
+    named = dict.fromkeys(PARTS, labels)
     if labels.is_dir():
         named = {part: local.only(labels, part, endings) for part in PARTS}
-    first = next(iter(named.values()))
+    first = named["train"]
     if not form:
         table, words = first.suffix in (".tsv", ".csv"), first.suffix == ".conllu"
         form = "text" if table else "words" if words or not conll.entities(first) else "entities"
@@ -94,12 +97,10 @@ def of_files(labels: str | Path, form: str = "") -> Task:
     if wrong:
         raise StudyError(f"{wrong[0]}: {form} is read from .{' or .'.join(endings)}; name it so")
     how = {"kind": kind, "columns": {"text": "text", "label": "label"}, "bio": form == "entities"}
-    splits = {part: _read(file, how) for part, file in named.items()}
-    splits = splits if labels.is_dir() else _split(splits["all"])
-    found, _ = _labels(kind, splits, named if labels.is_dir() else dict.fromkeys(PARTS, labels))
-    origin = [
-        {"file": file.name, "sha256": files.sha256(file.resolve())} for file in named.values()
-    ]
+    read = {file: _read(file, how) for file in named.values()}
+    splits = _split(read[first]) if len(read) == 1 else dict(zip(PARTS, read.values(), strict=True))
+    found, _ = _labels(kind, splits, named)
+    origin = [{"file": file.name, "sha256": files.sha256(file.resolve())} for file in read]
     return Task(form, "", kind, metric, found, splits, {"files": origin})
 
 
@@ -154,12 +155,6 @@ def _labels(kind: str, splits: dict[str, list], names: dict) -> tuple[tuple, dic
             only_there.update(unknown)
     first = sorted(train, key=lambda label: (label != "O", label))
     return (*first, *sorted(only_there)), counts
-
-
-def _repeated(splits: dict[str, list]) -> dict[str, int]:
-    """How many examples of dev and of test have a text of train. Real data sets have some."""
-    train = {text for text, _ in splits["train"]}
-    return {part: sum(text in train for text, _ in splits[part]) for part in ("dev", "test")}
 
 
 def _some(examples: list, limit: int) -> list:

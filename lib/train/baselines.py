@@ -18,11 +18,10 @@ import numpy
 from lib.checks import check_choice
 from lib.data.tasks import Task
 from lib.measure.metrics import score
-from lib.train import static
+from lib.train import features
 
 KINDS = ("majority", "ngrams", "static")
 STRENGTHS = (0.1, 1.0, 10.0)  # scikit-learn's C, the strongest regularisation first
-LONGEST = 5  # characters of the longest n-gram
 
 
 def answer(task: Task, kind: str, teacher: tuple | None = None) -> dict:
@@ -32,28 +31,27 @@ def answer(task: Task, kind: str, teacher: tuple | None = None) -> dict:
 
     Keys: `scores` and `dev_scores` (of `metrics.score`), `tried` (an entry for each candidate: its
     settings and `dev_score`), `chosen` (the first entry with the best dev score), `parameters`
-    (numbers stored), `gold` and `predictions` of the test split, and `seconds`. Words are answered
-    one after another, each knowing the answer before. Raises StudyError for an unknown kind.
+    (numbers stored), `gold` and `predictions` of the test split, and `seconds`. The n-grams answer
+    words one after another, each knowing the answer before. Raises StudyError for an unknown kind.
     """
     check_choice(kind, KINDS, "baseline")
-    began, best, tried = time.monotonic(), None, []
-    candidates = {
-        ("majority", "sequence"): _majority_of_labels,
-        ("majority", "token"): _majority_of_tags,
-        ("ngrams", "sequence"): _texts,
-        ("ngrams", "token"): _words,
-    }.get((kind, task.kind)) or functools.partial(_static, teacher=teacher)
-    for settings, parameters, answers in candidates(task):
+    began, tried = time.monotonic(), []
+    if kind == "majority":
+        candidates = [_majority(task)]
+    elif kind == "ngrams":
+        candidates = _linear(task, features.ngrams(task), tag_before=task.kind == "token")
+    else:
+        table = teacher[0].get_input_embeddings().weight.numel()
+        candidates = _linear(task, features.static(task, *teacher), table)
+    for settings, parameters, answers in candidates:
         dev = score(task.metric, _gold(task, "dev"), answers("dev"))
-        tried.append(settings | {"dev_score": dev[task.metric]})
-        if best is None or dev[task.metric] > best[0][task.metric]:
-            best = dev, tried[-1], parameters, answers
-    dev, chosen, parameters, answers = best
+        tried.append((settings | {"dev_score": dev[task.metric]}, dev, parameters, answers))
+    chosen, dev, parameters, answers = max(tried, key=lambda each: each[0]["dev_score"])
     gold, predictions = _gold(task, "test"), answers("test")
     return {
         "scores": score(task.metric, gold, predictions),
         "dev_scores": dev,
-        "tried": tried,
+        "tried": [settings for settings, *_ in tried],
         "chosen": chosen,
         "parameters": parameters,
         "gold": gold,
@@ -66,43 +64,56 @@ def _gold(task: Task, part: str) -> list:
     return [label for _, label in task.splits[part]]
 
 
+def _majority(task: Task):
+    """The candidate (settings, numbers stored, answers of a part).
+
+    A text gets the most frequent label of train, a word the most frequent tag of its form. Forms
+    that train does not have get O, or the most frequent tag where there is no O.
+    """
+    of_words, counts, every = task.kind == "token", {}, Counter()
+    for text, gold in task.splits["train"]:
+        every.update(gold if of_words else [gold])
+        for word, tag in zip(text, gold, strict=True) if of_words else ():
+            counts.setdefault(word, Counter())[tag] += 1
+    known = {word: _most(tags, task.labels) for word, tags in counts.items()}
+    other = "O" if of_words and "O" in task.labels else _most(every, task.labels)
+
+    def answers(part):
+        if not of_words:
+            return [other] * len(task.splits[part])
+        return [tuple(known.get(word, other) for word in words) for words, _ in task.splits[part]]
+
+    return {}, len(known) + 1, answers
+
+
 def _most(counts: Counter, labels: Sequence[str]) -> str:
     """The most frequent label; among equals the first of `labels`."""
     return max(labels, key=lambda label: (counts[label], -labels.index(label)))
 
 
-def _majority_of_labels(task: Task):
-    """One candidate: the most frequent label of train, whatever the text."""
-    label = _most(Counter(_gold(task, "train")), task.labels)
-    yield {}, 1, lambda part: [label] * len(task.splits[part])
+def _linear(task: Task, rows: dict, table: int = 0, tag_before: bool = False):
+    """Candidates (settings, numbers stored, answers of a part) of a linear classifier on `rows`.
 
-
-def _majority_of_tags(task: Task):
-    """One candidate: the most frequent tag of each word form of train.
-
-    Other forms get O, or the most frequent tag where there is no O.
+    For macro F1 there are also those with the examples of rare labels weighted up. `table` numbers
+    are stored beside the weights. With `tag_before` the classifier knows the tag before each word.
     """
-    counts, all_tags = {}, Counter()
-    for words, tags in task.splits["train"]:
-        all_tags.update(tags)
-        for word, tag in zip(words, tags, strict=True):
-            counts.setdefault(word, Counter())[tag] += 1
-    known = {word: _most(tags, task.labels) for word, tags in counts.items()}
-    other = "O" if "O" in task.labels else _most(all_tags, task.labels)
+    from scipy.sparse import csr_matrix, hstack
 
-    def answers(part):
-        return [tuple(known.get(word, other) for word in words) for words, _ in task.splits[part]]
-
-    yield {}, len(known) + 1, answers
-
-
-def _candidates(metric: str) -> list[dict]:
-    """Settings to choose from; for macro F1 also with the examples of rare labels weighted up."""
-    return [
-        {"strength": strength, "balanced": balanced}
-        for balanced in ((False, True) if metric == "macro_f1" else (False,))
-        for strength in STRENGTHS
-    ]
+    count, train = len(task.labels), rows["train"]
+    number = {label: place for place, label in enumerate(task.labels)}
+    gold = _gold(task, "train") if task.kind == "token" else [[tag] for tag in _gold(task, "train")]
+    gold = [[number[tag] for tag in tags] for tags in gold]
+    if tag_before:
+        before = [tag for tags in gold for tag in (count, *tags)[:-1]]
+        places = (numpy.ones(len(before)), (range(len(before)), before))
+        train = hstack([train, csr_matrix(places, (len(before), count + 1))], "csr")
+    gold = [tag for tags in gold for tag in tags]
+    for balanced in (False, True) if task.metric == "macro_f1" else (False,):
+        for strength in STRENGTHS:
+            settings = {"strength": strength, "balanced": balanced}
+            weights = _fitted(train, gold, settings, count)
+            answers = functools.partial(_answers, task, rows, weights)
+            yield settings, weights.size + table, answers
 
 
 def _fitted(rows, gold: Sequence[int], settings: dict, labels: int):
@@ -129,120 +140,21 @@ def _fitted(rows, gold: Sequence[int], settings: dict, labels: int):
     return result
 
 
-def _static(task: Task, teacher: tuple):
-    """Candidates on the teacher's input vectors; each word is answered on its own."""
-    rows, of_words = static.features(task, *teacher), task.kind == "token"
-    table = teacher[0].get_input_embeddings().weight.numel()
-    gold = [tag for tags in _gold(task, "train") for tag in (tags if of_words else [tags])]
-    gold = [task.labels.index(tag) for tag in gold]
-    for settings in _candidates(task.metric):
-        weights = _fitted(rows["train"], gold, settings, len(task.labels))
+def _answers(task: Task, rows: dict, weights: numpy.ndarray, part: str) -> list:
+    """The labels of the texts; or the tags of each sentence, from left to right.
 
-        def answers(part, weights=weights):
-            best = (rows[part] @ weights[:-1] + weights[-1]).argmax(1)
-            found = iter([task.labels[label] for label in best])
-            if not of_words:
-                return [*found]
-            return [tuple(itertools.islice(found, len(tags))) for tags in _gold(task, part)]
-
-        yield settings, weights.size + table, answers
-
-
-def _texts(task: Task):
-    """Candidates for texts: n-grams of 1 to 5 characters inside words, weighted by tf-idf."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    texts = {part: [text for text, _ in examples] for part, examples in task.splits.items()}
-    ngrams = TfidfVectorizer(analyzer="char_wb", ngram_range=(1, LONGEST), sublinear_tf=True)
-    ngrams.fit(texts["train"])
-    rows = {part: ngrams.transform(texts[part]) for part in texts}
-    gold = [task.labels.index(label) for label in _gold(task, "train")]
-    for settings in _candidates(task.metric):
-        weights = _fitted(rows["train"], gold, settings, len(task.labels))
-
-        def answers(part, weights=weights):
-            sums = rows[part] @ weights[:-1] + weights[-1]
-            return [task.labels[best] for best in sums.argmax(1)]
-
-        yield settings, weights.size, answers
-
-
-def _words(task: Task):
-    """Candidates for words: n-grams of the word, edges of its neighbours, the tag before."""
-    from scipy.sparse import csr_matrix, hstack
-    from sklearn.feature_extraction.text import CountVectorizer
-
-    vectorizers = [
-        CountVectorizer(analyzer=features, binary=True, dtype=numpy.float64)
-        for features in (_ngrams, _edges)
-    ]
-    forms = sorted({word for words, _ in task.splits["train"] for word in words} | {""})
-    for vectorizer in vectorizers:
-        vectorizer.fit(forms)
-    rows = {part: _word_rows(task.splits[part], *vectorizers) for part in task.splits}
-    number = {label: place for place, label in enumerate(task.labels)}
-    sentences = [[number[tag] for tag in tags] for tags in _gold(task, "train")]
-    gold = [tag for tags in sentences for tag in tags]
-    before = [tag for tags in sentences for tag in (len(number), *tags)[:-1]]
-    places = (numpy.ones(len(before)), (range(len(before)), before))
-    before = csr_matrix(places, (len(before), len(number) + 1))
-    for settings in _candidates(task.metric):
-        weights = _fitted(hstack([rows["train"], before], "csr"), gold, settings, len(number))
-
-        def answers(part, weights=weights):
-            return _greedy(task, part, rows[part], weights)
-
-        yield settings, weights.size, answers
-
-
-def _greedy(task: Task, part: str, rows, weights) -> list[tuple[str, ...]]:
-    """The tags of each sentence, from left to right; the tag before is the one just answered."""
-    count, result = len(task.labels), []
-    sums, by_tag_before = iter(rows @ weights[: -count - 2] + weights[-1]), weights[-count - 2 : -1]
+    Where the weights are more than the features, the others are those of the tag before, and the
+    tag before is the one just answered.
+    """
+    features = rows[part].shape[1]
+    sums, by_tag_before = rows[part] @ weights[:features] + weights[-1], weights[features:-1]
+    if task.kind == "sequence":
+        return [task.labels[best] for best in sums.argmax(1)]
+    result, of_words = [], iter(sums)
     for words, _ in task.splits[part]:
-        last, tags = count, []
-        for _ in words:
-            last = int((next(sums) + by_tag_before[last]).argmax())
+        last, tags = len(task.labels), []
+        for of_word in itertools.islice(of_words, len(words)):
+            last = int((of_word + by_tag_before[last] if len(by_tag_before) else of_word).argmax())
             tags.append(task.labels[last])
         result.append(tuple(tags))
     return result
-
-
-def _word_rows(examples: list, inner, outer):
-    """One row a word: the edges of the word before, its n-grams, the edges of the word after."""
-    from scipy.sparse import hstack
-    from sklearn.preprocessing import normalize
-
-    forms = sorted({word for words, _ in examples for word in words} | {""})
-    number = {form: place for place, form in enumerate(forms)}
-    inner, outer = normalize(inner.transform(forms)), normalize(outer.transform(forms))
-    padded = [[number[word] for word in ("", *words, "")] for words, _ in examples]
-    left, here, right = (
-        [place for row in padded for place in row[start : len(row) - 2 + start]]
-        for start in (0, 1, 2)
-    )
-    return hstack([outer[left], inner[here], outer[right]], "csr")
-
-
-def _ngrams(word: str) -> list[str]:
-    """Features of a word: every n-gram of up to 5 characters, its ends marked, and its edges."""
-    marked = f"<{word.lower()}>"
-    return [
-        marked[begin : begin + length]
-        for length in range(1, LONGEST + 1)
-        for begin in range(len(marked) - length + 1)
-    ] + _edges(word)
-
-
-def _edges(word: str) -> list[str]:
-    """Features of a neighbour: its form, its first and last three characters, its shape."""
-    low = word.lower()
-    return [f"form {low}", f"start {low[:3]}", f"end {low[-3:]}", f"shape {_shape(word)}"]
-
-
-def _shape(word: str) -> str:
-    """The kinds of the characters in turn: X capital, x letter, 9 digit, else the character."""
-    kinds = [
-        "X" if c.isupper() else "x" if c.isalpha() else "9" if c.isdigit() else c for c in word
-    ]
-    return "".join(kind for kind, _ in itertools.groupby(kinds))

@@ -32,17 +32,18 @@ def fit(model, masked: list[dict]):
     vectors = result.get_input_embeddings().weight
     mapping, mean = _ridge(states[~held_out], vectors[gold[~held_out]].double())
     first, norm = _layers(result)
-    decoder, _ = mlm_head.readout(result)
+    decoder, bias = mlm_head.readout(result)
     decoder.copy_(vectors)  # nothing changes where the two are tied
     first.weight.copy_(mapping.T)
     first.bias.copy_(_SHIFT - mean @ mapping)
     if norm.bias is not None:
         norm.bias.zero_()
-    tokens = [hidden_states.unmasked(batch)["input_ids"] for batch in masked]
-    real = [batch["attention_mask"].bool() for batch in masked]
-    tokens = torch.cat([ids[where] for ids, where in zip(tokens, real, strict=True)])
-    counts = torch.bincount(tokens, minlength=len(vectors)) + 1.0
-    mlm_head.readout(result)[1].copy_((counts / counts.sum()).log())
+    tokens = [
+        hidden_states.unmasked(batch)["input_ids"][batch["attention_mask"].bool()]
+        for batch in masked
+    ]
+    counts = torch.bincount(torch.cat(tokens), minlength=len(vectors)) + 1.0
+    bias.copy_((counts / counts.sum()).log())
     losses = {}
     for scale in _SCALES:
         norm.weight.fill_(scale / len(norm.weight) ** 0.5)

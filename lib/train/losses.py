@@ -79,7 +79,6 @@ class _Gram(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, zs, ws, bs, zt, wt, bt, gram):
-        ctx.kinds = [tensor.dtype for tensor in (zs, ws, bs)]
         exact = torch.promote_types(zs.dtype, torch.float32)
         with torch.autocast(zs.device.type, enabled=False):
             zs, ws, bs, zt, wt, bt = (tensor.to(exact) for tensor in (zs, ws, bs, zt, wt, bt))
@@ -94,7 +93,7 @@ class _Gram(torch.autograd.Function):
                 + 2 * (_inner(sums, by_bias) - _inner(taught_sums, taught_by_bias))
                 + len(zs) * _inner(bias, bias)
             )
-            slope = zs @ of_student - zt @ of_both + by_bias if ctx.needs_input_grad[0] else None
+            slope = zs @ of_student - zt @ of_both + by_bias
         ctx.save_for_backward(ws, wt, states, crossed, sums, taught_sums, bias, slope)
         ctx.positions = len(zs)
         return (total / (len(zs) * len(ws))).to(exact)
@@ -103,17 +102,12 @@ class _Gram(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, outer):
         ws, wt, states, crossed, sums, taught_sums, bias, slope = ctx.saved_tensors
-        slopes = [None] * 3
         with torch.autocast(ws.device.type, enabled=False):
             scale = 2 * outer / (ctx.positions * len(ws))
-            if ctx.needs_input_grad[0]:
-                slopes[0] = slope * scale
-            if ctx.needs_input_grad[1]:
-                slopes[1] = ws @ (states * scale)
-                slopes[1].addmm_(wt, crossed * -scale).addr_(bias, sums * scale)
-            if ctx.needs_input_grad[2]:
-                slopes[2] = (ws @ sums - wt @ taught_sums + ctx.positions * bias) * scale
-        return *_cast(slopes, ctx.kinds), None, None, None, None
+            by_weight = ws @ (states * scale)
+            by_weight.addmm_(wt, crossed * -scale).addr_(bias, sums * scale)
+            by_bias = (ws @ sums - wt @ taught_sums + ctx.positions * bias) * scale
+        return slope * scale, by_weight, by_bias, None, None, None, None
 
 
 class _Direct(torch.autograd.Function):
@@ -122,17 +116,11 @@ class _Direct(torch.autograd.Function):
     @staticmethod
     def forward(ctx, zs, ws, bs, zt, wt, bt):
         place, count = zs.device.type, len(zs) * len(ws)
-        mixed, exact = (
-            torch.is_autocast_enabled(place),
-            torch.promote_types(zs.dtype, torch.float32),
-        )
+        mixed = torch.is_autocast_enabled(place)
+        exact = torch.promote_types(zs.dtype, torch.float32)
         low = torch.get_autocast_dtype(place) if mixed else exact
         part = max(1, LOGITS.get(place, _LOGITS_ELSEWHERE) // max(1, len(zs)))
-        ctx.kinds = [tensor.dtype for tensor in (zs, ws, bs)]
-        ctx.slopes = [
-            torch.zeros_like(tensor, dtype=exact) if wanted else None
-            for tensor, wanted in zip((zs, ws, bs), ctx.needs_input_grad, strict=False)
-        ]
+        ctx.slopes = [torch.zeros_like(tensor, dtype=exact) for tensor in (zs, ws, bs)]
         by_states, by_weight, by_bias = ctx.slopes
         wide = torch.zeros((), dtype=torch.float64, device="cpu" if place == "mps" else place)
         with torch.autocast(place, enabled=False):
@@ -142,13 +130,10 @@ class _Direct(torch.autograd.Function):
                 student, teacher = (ws[some].to(low), bs[some]), (wt[some].to(low), bt[some])
                 gap = _gap(states, taught, student, teacher, mixed)
                 wide += torch.linalg.vector_norm(gap, dim=1, dtype=exact).to(wide).square().sum()
-                if by_states is not None:
-                    by_states += gap @ student[0]
-                if by_weight is not None:
-                    by_weight[some] = gap.T @ states
-                if by_bias is not None:
-                    by_bias[some] = gap.sum(0, dtype=exact)
-        for slope in filter(torch.is_tensor, ctx.slopes):
+                by_states += gap @ student[0]
+                by_weight[some] = gap.T @ states
+                by_bias[some] = gap.sum(0, dtype=exact)
+        for slope in ctx.slopes:
             slope *= 2 / count
         return (wide / count).to(zs.device, exact)
 
@@ -156,8 +141,7 @@ class _Direct(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, outer):
         slopes, ctx.slopes = ctx.slopes, None
-        slopes = [slope if slope is None else slope.mul_(outer) for slope in slopes]
-        return *_cast(slopes, ctx.kinds), None, None, None
+        return *(slope.mul_(outer) for slope in slopes), None, None, None
 
 
 def _gap(states, taught, student, teacher, mixed: bool) -> torch.Tensor:
@@ -172,11 +156,3 @@ def _gap(states, taught, student, teacher, mixed: bool) -> torch.Tensor:
 
 def _inner(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     return (a.double() * b.double()).sum()
-
-
-def _cast(slopes: list, kinds: list) -> list:
-    """Each slope in the precision of the tensor it belongs to."""
-    return [
-        slope if slope is None else slope.to(kind)
-        for slope, kind in zip(slopes, kinds, strict=True)
-    ]

@@ -78,17 +78,9 @@ class Progress(TrainerCallback):
         return 2 * max(self.ignorant, first)
 
     def _diverged(self, reason: str, state) -> StudyError:
-        """The error that gives the reason and names the newest checkpoint with a good dev loss."""
-        scores = {
-            entry["step"]: entry[name]
-            for entry in state.log_history
-            for name in DEV
-            if name in entry
-        }
-        steps = checkpoints.complete(self.folder)
-        good = [step for step in steps if scores[step] <= self._limit(state)]
-        kept = f"no good checkpoint was written to {self.folder} yet"
-        if good:
-            kept = f"the last good checkpoint is {checkpoints.path(self.folder, good[-1])}"
+        """The error that gives the reason and names the best checkpoint, if that is good."""
+        kept, best = f"no good checkpoint was written to {self.folder} yet", state.best_metric
+        if best is not None and best <= self._limit(state):
+            kept = f"the best checkpoint is {state.best_model_checkpoint}"
         step = state.global_step
         return StudyError(f"{self.name}: {reason} at step {step}; {kept}: lower the learning rate")

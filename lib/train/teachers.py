@@ -6,15 +6,13 @@ from pathlib import Path
 from transformers import AutoConfig
 
 from lib import facts, files
-from lib.checks import check_choice, shown
+from lib.checks import check_choice, checked, shown
 from lib.data import package
 from lib.errors import StudyError
 from lib.model import encoder, families, packed
 from lib.model.sizes import max_tokens
 from lib.train.tokenizers import train_tokenizer
 
-_NEEDED = ("vocab_size", "hidden_size", "num_attention_heads")
-_SIZES = (*_NEEDED, "num_hidden_layers", "intermediate_size", "max_position_embeddings")
 _SPECIAL = ("pad", "bos", "eos", "cls", "sep")
 _SAY = "a teacher's configuration"
 
@@ -116,13 +114,7 @@ def _check(configuration: dict) -> set[str]:
         if key not in known:
             names = ", ".join(sorted(known))
             raise StudyError(f"{_SAY}: unknown key {shown(key)}; it takes {names}")
-    for key in _NEEDED:
-        if key not in configuration:
-            raise StudyError(f"{_SAY}: {key} is missing; add it")
-    for key in _SIZES:
-        size = configuration.get(key, 1)
-        if type(size) is not int or size < 1:
-            raise StudyError(f"{_SAY}: {key}: {shown(size)} is no whole number above 0")
+    checked(facts.Sizes, configuration, _SAY)
     size, heads = configuration["hidden_size"], configuration["num_attention_heads"]
     if size % heads:
         raise StudyError(

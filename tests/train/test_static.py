@@ -5,7 +5,7 @@ import pytest
 import toys
 
 from lib.data.tasks import Task
-from lib.train import baselines, static
+from lib.train import baselines, features
 
 FAMILY, SENTENCES = toys.FAMILIES[0], toys.sentences()
 
@@ -36,20 +36,20 @@ def by_hand(model, tokenizer, text):
 
 def test_a_text_is_the_mean_of_its_tokens_vectors(teacher):
     texts = [*SENTENCES[:3], SENTENCES[0]]
-    rows = static.Vectors(*teacher).rows(texts)
+    rows = features.vectors(texts, *teacher)
     for row, text in zip(rows, texts, strict=True):
         assert row == pytest.approx(by_hand(*teacher, text), abs=1e-6)
 
 
 def test_a_text_without_a_token_is_zero(teacher):
-    assert not static.Vectors(*teacher).rows([""]).any()
+    assert not features.vectors([""], *teacher).any()
 
 
 def test_a_word_stands_between_its_neighbours(teacher):
     words = " ".join(SENTENCES).split()[:3]
     examples = [(tuple(words), ("a", "b", "a")), (tuple(words[:1]), ("b",))]
     data = task("token", {"train": examples, "dev": examples, "test": examples}, ("a", "b"))
-    rows, size = static.features(data, *teacher)["train"], teacher[0].config.hidden_size
+    rows, size = features.static(data, *teacher)["train"], teacher[0].config.hidden_size
     assert rows.shape == (4, 3 * size)
     raw = [by_hand(*teacher, word) for word in words]
     none = numpy.zeros(size)

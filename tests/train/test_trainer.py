@@ -338,7 +338,7 @@ def test_a_loss_above_twice_its_start_and_uniform_guessing_stops(tmp_path, growt
         fit(toys.model("bert"), tmp_path, loss, **length)
         return
     said = (
-        r"toy: the loss explodes .* at step 3[0-9]; the last good checkpoint is "
+        r"toy: the loss explodes .* at step 3[0-9]; the best checkpoint is "
         r".*checkpoint-20: lower"
     )
     with pytest.raises(StudyError, match=said):
@@ -363,7 +363,7 @@ def test_a_checkpoint_of_broken_weights_is_never_written(tmp_path, monkeypatch):
         return scores
 
     monkeypatch.setattr(mlm, "score_mlm", breaks)
-    said = r"a weight is not finite at step 4; the last good checkpoint is .*checkpoint-2: lower"
+    said = r"a weight is not finite at step 4; the best checkpoint is .*checkpoint-2: lower"
     with pytest.raises(StudyError, match=said):
         fit(model, tmp_path, **SHORT)
     assert [folder.name for folder in tmp_path.iterdir()] == ["checkpoint-2"]
