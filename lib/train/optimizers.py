@@ -9,6 +9,14 @@ import torch
 from lib.model import parts
 
 
+def new(model, settings: dict, weight_decay: float = 0.0) -> torch.optim.Optimizer:
+    """The optimizer that the settings name, for all parameters of a model."""
+    rate = settings["learning_rate"]
+    if settings["optimizer"] == "muon":
+        return Muon(model, rate, weight_decay)
+    return torch.optim.AdamW(model.parameters(), rate, weight_decay=weight_decay, fused=True)
+
+
 class Muon(torch.optim.Optimizer):
     """torch's Muon for the matrices inside the layers, its AdamW for all other parameters.
 

@@ -12,7 +12,7 @@ from lib.data import batches
 from lib.errors import StudyError
 from lib.measure import mlm
 from lib.model import axes, device, families, sizes
-from lib.train import distillation
+from lib.train import distillation, optimizers
 
 STUDY = "e5"  # its settings count, where a recipe says nothing
 DEV = (
@@ -61,7 +61,7 @@ def settings(step: str, teacher, recipe: str) -> dict:
     target = "logits" if families.has_head(teacher.config) else "hidden"
     defaults = {"accumulation": 1, "precision": "auto", "mlm_weight": 0.5}
     defaults |= {"distillation_loss": "mse", "all_positions": False, "refit": False}
-    defaults |= {"passes": 0}
+    defaults |= {"passes": 0, "optimizer": "adamw"}
     longest = min(own["max_length"], sizes.max_tokens(teacher.config))
     allowed = {"distillation_target": target, "max_length": longest}
     return defaults | own | allowed | ({"passes": 0} if target == "logits" else {})
@@ -110,17 +110,12 @@ def steps_within(
     masked = batches.masked_batches(encoded, tokenizer, settings["batch_size"], seed)
     random.Random(seed).shuffle(masked)
     masked_dev = batches.masked_batches(encoded_dev, tokenizer, 64, 0)
-    passes, reading = settings["passes"], 0.0
-    loss = distillation.loss_between(
-        student, teacher, tokenizer, train, settings | {"passes": 0}, seed
-    )
-    if passes:  # the teacher reads before the first step what the student reads so often
-        began = time.monotonic()
-        loss.keep(student, encoded, settings["precision"])
-        reading = (time.monotonic() - began) / len(encoded) * settings["batch_size"] / passes
+    alone = settings | {"passes": 0}
+    loss = distillation.loss_between(student, teacher, tokenizer, train, alone, seed)
+    reading = _reading(loss, student, encoded, settings)
     device.choose_attention(student, settings["precision"], settings["max_length"])
     with device.at_work(student):
-        optimizer, times = torch.optim.AdamW(student.parameters(), fused=True), []
+        optimizer, times = optimizers.new(student, settings), []
         for batch in masked[:1] + masked:  # the first one warms up
             began = time.monotonic()
             batch = {name: tensor.to(student.device) for name, tensor in batch.items()}
@@ -136,3 +131,14 @@ def steps_within(
         judging = evaluations * (time.monotonic() - began)
     step = sum(times[1:]) / len(times[1:]) + reading
     return max(evaluations, int((seconds - judging) / step))
+
+
+def _reading(loss, student, encoded: list[list[int]], settings: dict) -> float:
+    """The part of a step's seconds in which the teacher reads, before the first step, texts that
+    the student reads several times."""
+    if not settings["passes"]:
+        return 0.0
+    began = time.monotonic()
+    loss.keep(student, encoded, settings["precision"])
+    one = (time.monotonic() - began) / len(encoded)
+    return one * settings["batch_size"] / settings["passes"]
