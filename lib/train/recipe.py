@@ -5,8 +5,6 @@ steps that fit into a time.
 import random
 import time
 
-import torch
-
 from lib import facts, files
 from lib.data import batches
 from lib.errors import StudyError
