@@ -76,10 +76,8 @@ def _leaks(runs: list[Run]) -> None:
         print(f"{language} {task:3} {count:6,} test examples, {known:,} in the text")
 
 
-_COMMANDS = {
-    command.__name__.removeprefix("_"): command
-    for command in (_status, _check, _make, _collect, _publish, _repeat, _leaks)
-}
+_COMMANDS = {"status": _status, "check": _check, "make": _make, "collect": _collect}
+_COMMANDS |= {"publish": _publish, "repeat": _repeat, "leaks": _leaks}
 
 
 def main() -> None:
