@@ -150,7 +150,8 @@ def recipes(found: dict) -> str:
     """Markdown table of students by recipe: the seconds, and both measures of a student before the
     last training and at the end.
 
-    `paper's end` is the share of the paper's seconds until a student is as good as the paper's.
+    `paper's end` is the share of the paper's seconds until a student of this hidden size is as good
+    as the paper's.
     """
     rows = []
     for device, record in found.items():
@@ -169,11 +170,12 @@ def recipes(found: dict) -> str:
 
 
 def _reached(points: list[dict], papers: list[dict] | None, measure: str) -> str:
-    """The share of the paper's seconds after which its last value is reached."""
+    """The share of the paper's seconds after which its last value is reached in the final size."""
     if not papers:
         return NOT_RUN
     end = papers[-1]["scores"][measure]
-    good = [point["seconds"] for point in points if point["scores"][measure] >= end]
+    final = [point for point in points if point["stage"].startswith("hidden")]
+    good = [point["seconds"] for point in final if point["scores"][measure] >= end]
     return f"{good[0] / papers[-1]['seconds']:.2f}" if good else "not reached"
 
 
