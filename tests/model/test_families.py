@@ -238,7 +238,7 @@ def test_hidden_starts(family, hidden_start, tmp_path):
 @every
 @torch.no_grad()
 def test_svd_is_the_truncation_of_a_model_of_low_rank_matrices(family):
-    """Of numpy's full SVD of each matrix; the cut computes neither it nor what it throws away."""
+    """Of numpy's full SVD of each matrix in float64; the cut has its directions in float32."""
     model, low = toys.model(family), toys.model(family)
     for name, tensor in low.named_parameters():
         if tensor.dim() == 2 and "H" in axes.axes(name, low.config):
@@ -246,7 +246,7 @@ def test_svd_is_the_truncation_of_a_model_of_low_rank_matrices(family):
             tensor.copy_(torch.from_numpy((u[:, :16] * s[:16]) @ v[:16]))
     found, wanted = hidden.start(model, 16, "svd"), hidden.start(low, 16, "truncation")
     assert found.config.to_dict() == wanted.config.to_dict()
-    torch.testing.assert_close(toys.bits(found), toys.bits(wanted), atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(toys.bits(found), toys.bits(wanted), atol=1e-5, rtol=1e-5)
 
 
 @others
