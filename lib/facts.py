@@ -238,5 +238,5 @@ _KINDS = {
     "models": dict[Name, _Model],
     "tasks": dict[Name, _Task],
     "training": _Training,
-    "card": dict[Name, checks.Filled],
+    "card": dict[Name, checks.Fillable],
 }

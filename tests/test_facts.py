@@ -184,7 +184,7 @@ SIZES = {"model_type": "bert", "hidden_size": 0}
         ("training", "evaluations", None, "evaluations is missing; add it"),
         ("training", "epochs", 3, "unknown key 'epochs'"),
         ("card", "head", 7, "head: 7 is not text; put it in quotes"),
-        ("card", "head", "$name for 5 $", "head: '$name for 5 $' has a $ without a name; write"),
+        ("card", "head", "$name for 5 $", "head: '$name for 5 $' has a $ without a name; write $$"),
         ("card", "a b", "text", "'a b' cannot be a name"),
     ],
 )

@@ -16,26 +16,27 @@ def text(record: dict, steps: list[dict], task_records: list[dict] = ()) -> str:
     `record` is the record of the run that made the model. `steps` has the label, id and settings of
     each step from the teacher to this model. `task_records` are records of runs that scored it.
     """
-    model, of_run = record["model"], [record["language"]] if record["language"] else []
-    languages = record.get("languages", of_run)
+    model, given = record["model"], record.get("languages", [record["language"]])
+    languages = [language for language in given if language]
     names = [facts.fact("languages", language)["name"] for language in languages]
     code = f"[{', '.join(languages)}]" if len(languages) > 1 else "".join(languages)
     places = {"name": " and ".join(names) or "multilingual", "code": code or "multilingual"}
     places |= {"id": record["id"], "label": steps[-1]["label"]}
-    pipeline = "fill-mask" if model.get("mlm_head", True) else "feature-extraction"
+    places |= {"pipeline": "fill-mask" if model.get("mlm_head", True) else "feature-extraction"}
     chain = [
         {"step": step["label"], "model": f"`{step['id']}`", "settings": _pairs(step["settings"])}
         for step in steps
     ]
     longest = max(step["settings"].get("max_length", 0) for step in steps)
     rows = sorted(map(_task_row, task_records), key=lambda row: tuple(row.values()))
+    scores = [record["scores"], rows] if rows else [record["scores"]]
     places |= {
-        "head": _head(places, pipeline, model),
-        "sizes": _shown_part(model["config"] | {"tokens of the longest training text": longest}),
-        "teacher": _shown_part(_teacher(record)),
-        "steps": _shown_part(chain),
-        "text": _shown_part(record["data"]),
-        "scores": "\n\n".join(map(_shown_part, [record["scores"], *([rows] if rows else [])])),
+        "head": _head(places, model),
+        "sizes": _listed(model["config"] | {"tokens of the longest training text": longest}),
+        "teacher": _listed(_teacher(record)),
+        "steps": _listed(chain),
+        "text": _listed(record["data"]),
+        "scores": "\n\n".join(map(_listed, scores)),
     }
     return _filled("study", places)
 
@@ -52,39 +53,31 @@ def product(about: dict, folder: Path) -> str:
         for file in sorted(folder.rglob("*"))
         if file.is_file() and file.name != "README.md"
     ]
-    pipeline, encodes = about["pipeline"], not about["pipeline"].endswith("classification")
-    places = {"name": about["name"], "id": about["name"], "label": about["label"]}
-    places |= {"code": f"[{', '.join(about['languages']) or 'und'}]", "limits": about["limits"]}
-    places |= {"output": "vectors" if encodes else "logits"}
-    places |= {"task": "feature-extraction" if encodes else pipeline}
-    places |= {"pooling": ', { pooling: "mean", normalize: true }' if encodes else ""}
-    uses = ["sentences", "other-forms"] if encodes else ["other-forms"]
-    sections = [f"## {name}\n\n{_shown_part(part)}" for name, part in about["sections"].items()]
+    sections = [f"## {name}\n\n{_listed(part)}" for name, part in about["sections"].items()]
+    places = {name: about[name] for name in ("name", "label", "pipeline", "limits")}
+    places |= {"id": about["name"], "code": f"[{', '.join(about['languages']) or 'und'}]"}
+    uses = "labels" if about["pipeline"].endswith("classification") else "vectors"
     places |= {
-        "head": _head(places, pipeline, about["model"]),
-        "uses": "\n\n".join(_filled(use, places) for use in uses),
-        "sizes": _shown_part(about["model"]["config"]),
+        "head": _head(places, about["model"]),
+        "uses": _filled(uses, places),
+        "sizes": _listed(about["model"]["config"]),
         "sections": "\n\n".join(sections),
-        "files": _shown_part(files),
+        "files": _listed(files),
     }
     return _filled("product", places)
 
 
-def _head(places: dict, pipeline: str, model: dict) -> str:
+def _head(places: dict, model: dict) -> str:
     """The header, the size and the code that loads the model."""
-    pooler = pipeline == "feature-extraction" and FAMILIES[model["config"]["model_type"]].pooler
-    percent = 100 * model["compression_rate"]
-    places = places | {
-        "pipeline": pipeline,
-        "options": ", add_pooling_layer=False" if pooler else "",  # else a random pooler is drawn
-        "percent": f"{percent:.1f}",
-        "parameters": f"{model['parameters']:,}",
-        "teacher_parameters": f"{model['teacher_parameters']:,}",
-    }
+    percent, code = 100 * model["compression_rate"], places["pipeline"]
+    if code == "feature-extraction" and FAMILIES[model["config"]["model_type"]].pooler:
+        code = "without-pooler"
+    places = places | {name: f"{model[name]:,}" for name in ("parameters", "teacher_parameters")}
+    places |= {"percent": f"{percent:.1f}", "use": _filled(code, places)}
     said = ["smaller" if percent else "whole"]
     said += ["worse"] if model.get("worse_than_unigram") else []
-    places["about"] = "\n\n".join(_filled(name, places) for name in said)
-    return _filled("head", places | {"use": _filled(pipeline, places)})
+    about = "\n\n".join(_filled(name, places) for name in said)
+    return _filled("head", places | {"about": about})
 
 
 def _filled(name: str, places: dict) -> str:
@@ -116,7 +109,7 @@ def _task_row(record: dict) -> dict:
     }
 
 
-def _shown_part(part: dict | list[dict]) -> str:
+def _listed(part: dict | list[dict]) -> str:
     """Pairs as a list, or rows as a table."""
     if isinstance(part, dict):
         return "\n".join(f"- {name}: {_shown(value)}" for name, value in part.items())
