@@ -7,6 +7,7 @@ import functools
 import re
 from collections.abc import Callable, Iterable
 from datetime import date
+from string import Template
 from typing import Annotated, Any
 
 from pydantic import (
@@ -67,6 +68,7 @@ def _like(pattern: str, said: str):
 
 
 Text = _only(str, str.isprintable, "holds a character that cannot be printed; take it out")
+Fillable = _only(str, lambda text: Template(text).is_valid(), "has a $ without a name; write $$")
 Name = _like(
     _NAME,
     "cannot be a name, since it becomes part of file names; take letters a to z and digits, after "

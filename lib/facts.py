@@ -238,4 +238,5 @@ _KINDS = {
     "models": dict[Name, _Model],
     "tasks": dict[Name, _Task],
     "training": _Training,
+    "card": dict[Name, checks.Fillable],
 }

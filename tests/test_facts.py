@@ -97,7 +97,7 @@ def test_a_file_that_may_not_be_read_is_one_sentence(tmp_path, monkeypatch):
         facts.read_yaml(file)
 
 
-@pytest.mark.parametrize("name", ["languages", "models", "tasks", "training", "corpora"])
+@pytest.mark.parametrize("name", ["languages", "models", "tasks", "training", "corpora", "card"])
 def test_the_facts_are_there(name):
     assert facts.facts(name)
     assert facts.facts(name) == facts.read_yaml(files.PARAMS / f"{name}.yaml")
@@ -183,6 +183,9 @@ SIZES = {"model_type": "bert", "hidden_size": 0}
         ("training", "weight_decay", "1e-2", "weight_decay: '1e-2' is not a number (YAML reads"),
         ("training", "evaluations", None, "evaluations is missing; add it"),
         ("training", "epochs", 3, "unknown key 'epochs'"),
+        ("card", "head", 7, "head: 7 is not text; put it in quotes"),
+        ("card", "head", "$name for 5 $", "head: '$name for 5 $' has a $ without a name; write $$"),
+        ("card", "a b", "text", "'a b' cannot be a name"),
     ],
 )
 def test_a_wrong_entry_is_refused_with_its_file_and_key(

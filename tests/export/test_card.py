@@ -4,12 +4,14 @@ import copy
 import re
 
 import pytest
+import toy_study
 import toys
 import transformers
 import yaml
 from page_tables import rows_of
 
 from lib import facts
+from lib.errors import StudyError
 from lib.export import card
 from lib.model import encoder
 
@@ -130,3 +132,39 @@ def test_scores_of_tasks_are_a_table_in_order():
         ["tc", "mlt", "2", "adapter, factor 4", "macro_f1 0.5000"],
         ["tc", "mlt", "10", "all weights", "macro_f1 1.0000"],
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "said"),
+    [
+        (
+            "head",
+            "# $title\n",
+            r"^params/card\.yaml: head: 'title' is none of name, code, .* these$",
+        ),
+        (
+            "worse",
+            "$folder",
+            r"^params/card\.yaml: worse: 'folder' is none of name, code, .* these$",
+        ),
+        ("study", None, r"^no card called 'study'; params/card\.yaml has head, .* add an entry$"),
+    ],
+)
+def test_a_text_with_an_unknown_place_or_without_an_entry_is_one_sentence(
+    name, given, said, tmp_path, monkeypatch
+):
+    folder = toy_study.facts_in(tmp_path, monkeypatch)
+    texts = {key: text for key, text in (facts.facts("card") | {name: given}).items() if text}
+    toy_study.write_yaml(folder / "card.yaml", texts)
+    worse = {"model": RECORD["model"] | {"worse_than_unigram": True}}
+    with pytest.raises(StudyError, match=said) as caught:
+        card.text(RECORD | worse, STEPS)
+    assert "\n" not in str(caught.value)
+
+
+def test_texts_are_filled_once_and_a_double_sign_is_a_dollar(tmp_path, monkeypatch):
+    folder = toy_study.facts_in(tmp_path, monkeypatch)
+    texts = facts.facts("card") | {"head": "# $$5 for ${name}s: $label\n"}
+    toy_study.write_yaml(folder / "card.yaml", texts)
+    steps = [STEPS[0], STEPS[1] | {"label": "$id and {id}"}]
+    assert card.text(RECORD, steps).startswith("# $5 for Malteses: $id and {id}\n")
