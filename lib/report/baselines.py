@@ -7,9 +7,9 @@ import math
 import pandas
 
 from lib import facts
-from lib.report import compare
+from lib.report import compare, tables
 from lib.report.frame import FINISHED, TEACHER, statistics
-from lib.report.words import NOT_AVAILABLE, NOT_RUN, number, spread
+from lib.report.words import NOT_AVAILABLE, number, spread
 
 MODELS = {
     "majority": "most frequent answer",
@@ -132,9 +132,8 @@ def _above(record: dict) -> list[float]:
 
 def _laid_out(rows: pandas.DataFrame, sizes: list[str]) -> pandas.DataFrame:
     """One row a model: its names, its `sizes` for the first task, and the `text` of each task."""
-    keys = ["language", "teacher", "model", "steps"]
-    texts = rows.pivot(index=keys, columns="what", values="text").fillna(NOT_RUN)
-    texts = texts[[task for task in facts.facts("tasks") if task in texts]]
+    keys = _KEYS[:-1]
+    texts = tables.by_task(rows, keys)
     laid = rows.drop_duplicates(keys).set_index(keys)[sizes].join(texts).reset_index()
     names = zip(laid["model"], laid.pop("steps"), strict=True)
     names = [MODELS[kind] + (f", {steps:,} steps" if steps else "") for kind, steps in names]

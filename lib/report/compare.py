@@ -10,7 +10,7 @@ import pandas
 from lib import facts
 from lib.report import words
 from lib.report.frame import SIZE_OF, TEACHER, setting, statistics
-from lib.report.words import NOT_AVAILABLE, NOT_RUN, REFERENCE, spread, word
+from lib.report.words import NOT_AVAILABLE, NOT_RUN, gap, spread, word
 from lib.study import steps, studies
 
 MEASURES = {  # lower is better, but for the similarity
@@ -90,9 +90,8 @@ def table(comparison: pandas.DataFrame, name: str, values=(), published=None) ->
     have been run, and are "not run" without records. `published` has the columns `language` and
     `value`, and further columns of text that are added; without it, nothing is published.
     """
-    if published is None:
-        published = pandas.DataFrame(columns=["language", "value", "published"])
-    theirs = published.set_index(["language", "value"])
+    nothing = pandas.DataFrame(columns=["language", "value", "published"])
+    theirs = (nothing if published is None else published).set_index(["language", "value"])
     blank, theirs = dict.fromkeys(theirs, NOT_AVAILABLE), theirs.to_dict("index")
     measures, rows = comparison["what"].unique(), []
     groups = comparison.groupby(["language", "teacher", "step"], sort=False)
@@ -104,7 +103,11 @@ def table(comparison: pandas.DataFrame, name: str, values=(), published=None) ->
             row |= {name: word(value) + " *" * own} | blank
             row |= theirs.get((language, value), {})
             for what in measures:
-                row |= _cell(what, here.get(what))
+                heading, digits = what.replace("_", " "), 2 if what in MEASURES else 1
+                row |= {heading: NOT_RUN, f"Δ {heading}": NOT_RUN}
+                if cell := here.get(what):
+                    row[heading] = spread(cell, digits=digits)
+                    row[f"Δ {heading}"] = gap(cell, cell["reference"], digits=digits)
             rows.append(row)
     return pandas.DataFrame(rows)
 
@@ -187,17 +190,3 @@ def _languages(frame: pandas.DataFrame) -> pandas.Series:
     """The names of the languages, with the teacher where there are several."""
     languages = frame["language"].map(words.language)
     return languages + ", " + frame["teacher"] if frame["teacher"].nunique() > 1 else languages
-
-
-def _cell(what: str, cell: dict | None) -> dict[str, str]:
-    """A measure and its difference; losses have two digits, percentages one."""
-    if cell is None:
-        score = difference = NOT_RUN
-    else:
-        digits = 2 if what in MEASURES else 1
-        score = spread(cell, digits=digits)
-        difference = "no reference"
-        if pandas.notna(cell["difference"]):
-            difference = REFERENCE if cell["reference"] else spread(cell, "difference", digits)
-    heading = what.replace("_", " ")
-    return {heading: score, f"Δ {heading}": difference}

@@ -7,7 +7,6 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 
 from lib.report.style import dot, legend, look, looks, panels, titled
 
-_GRID = {"axis": "y", "color": "#DDDDDD", "linewidth": 0.6}
 _CLOCKS = ("steps", "seconds of training")
 
 
@@ -41,7 +40,6 @@ def sweep(
                     at = part["value"] if numeric else part["value"].map(values.index) + aside
                     _series(axes, part.assign(at=at.astype(float)), style)
             _values_axis(axes, sorted(set(here["value"])) if numeric else values, numeric, log)
-            axes.grid(**_GRID)
             axes.margins(y=0.12)
         handles = [Line2D([], [], label=line, **style) for line, style in looks.items()]
         notes = [dot("the study's own", "black"), dot("changed")]
@@ -68,7 +66,7 @@ def convergence(curves: pandas.DataFrame, up: str) -> Figure | None:
                 axes.set_title(name, loc="left")
                 axes.set_xlabel(across)
                 axes.set_xlim(left=0)
-                axes.grid(**_GRID)
+                axes.grid(axis="y")
         legend(figure, grid[0, 0].get_legend_handles_labels()[0])
     return figure
 

@@ -62,10 +62,9 @@ def make(study: str, records: str = "", figures: str = "") -> list[str]:
 def readme() -> str:
     """The text of figures/README.md: the makers with their files, and every committed figure."""
     made = {name: endings.split() for name, (endings, _) in MAKERS.items()}
-    of_any = {name: [f"<study>_{ending}" for ending in endings] for name, endings in made.items()}
-    text = _HEAD
-    for name, names in (of_any | {"benchmark": BENCHMARK}).items():
-        shown = " ".join(f"`{file}`" for file in names)
+    text, studies = _HEAD, dict.fromkeys(made, "<study>_")
+    for name, endings in (made | {"benchmark": BENCHMARK}).items():
+        shown = " ".join(f"`{studies.get(name, '')}{ending}`" for ending in endings)
         text += f"| [{name}](../notebooks/paper/{name}.ipynb) | {_title(name)} | {shown} |\n"
     text += _TAIL
     for study in sorted(file.stem for file in files.RESULTS.glob("*.jsonl")):

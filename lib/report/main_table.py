@@ -9,7 +9,7 @@ import pandas
 from lib import facts
 from lib.report import frame, tables, words
 from lib.report.frame import FINISHED, TEACHER, statistics
-from lib.report.words import NOT_AVAILABLE, NOT_RUN, REFERENCE, number, spread, word
+from lib.report.words import NOT_AVAILABLE, NOT_RUN, REFERENCE, gap, number, spread, word
 from lib.study import steps
 from lib.study.publish import SIZES
 
@@ -55,14 +55,24 @@ def main_table(cells: pandas.DataFrame) -> pandas.DataFrame:
         missing = NOT_MEASURED if unmeasured else NOT_RUN
         losses = {MEASURED[name]: number(model[name], 2, missing=missing) for name in measured}
         names = {name: model[name] for name in ("language", "teacher", "model")}
+        sizes = {
+            "parameters (M)": number(model["parameters"] / 1e6, 2, missing=NOT_RUN),
+            "published (M)": number(model["published"] / 1e6, 2, missing=NOT_AVAILABLE),
+            "compression (%)": number(100 * model["compression_rate"], missing=NOT_RUN),
+            "published (%)": number(100 * model["published_rate"], missing=NOT_AVAILABLE),
+        }
+        reference = model["role"] == TEACHER and not model["variant"]
         scores = {cell["task"]: spread(cell) if cell["runs"] else NOT_RUN for cell in tasks}
         scores["average"] = number(part["mean"].mean(skipna=False), missing=NOT_RUN)
-        gaps = {f"Δ {cell['task']}": _difference(cell) for cell in tasks}
+        gaps = {
+            f"Δ {cell['task']}": gap(cell, reference, "no teacher") if cell["runs"] else NOT_RUN
+            for cell in tasks
+        }
         mean = number(part["difference"].mean(skipna=False), signed=True, missing=NOT_RUN)
         gaps["Δ average"] = REFERENCE if set(gaps.values()) == {REFERENCE} else mean
         if WORSE in model["variant"]:
             scores, gaps = (dict.fromkeys(texts, WORSE) for texts in (scores, gaps))
-        rows.append(names | _sizes(model) | losses | scores | gaps)
+        rows.append(names | sizes | losses | scores | gaps)
     return pandas.DataFrame(rows)
 
 
@@ -73,10 +83,8 @@ def baselines(scores: pandas.DataFrame) -> pandas.DataFrame:
     for record in scores["record"]:
         changed = [f"{key[9:]} {word(value)}" for key, value in record["changed"].items()]
         names.append("; ".join([record["settings"]["baseline"]["kind"], *changed]))
-    scores = scores.assign(baseline=names)
-    first = scores.groupby(["language", "baseline", "what"])["score"].last().map(number)
-    table = first.unstack("what", fill_value=NOT_RUN)
-    return table.reindex(columns=[t for t in facts.facts("tasks") if t in table]).reset_index()
+    scores = scores.assign(baseline=names, text=scores["score"].map(number))
+    return tables.by_task(scores, ["language", "baseline"]).reset_index()
 
 
 def page(study: str, cells: pandas.DataFrame, baselines: pandas.DataFrame) -> str:
@@ -163,25 +171,6 @@ def _name(model: dict) -> str:
     known = step.kind == "teacher" or all(pandas.notna(model[size]) for size in SIZES)
     name = step.row.format(**model) if known else step.name
     return "; ".join(filter(None, [name, model["variant"], model["tuning"]]))
-
-
-def _sizes(model: pandas.Series) -> dict[str, str]:
-    count, rate = model["parameters"] / 1e6, 100 * model["compression_rate"]
-    paper, paper_rate = model["published"] / 1e6, 100 * model["published_rate"]
-    return {
-        "parameters (M)": number(count, 2, missing=NOT_RUN),
-        "published (M)": number(paper, 2, missing=NOT_AVAILABLE),
-        "compression (%)": number(rate, missing=NOT_RUN),
-        "published (%)": number(paper_rate, missing=NOT_AVAILABLE),
-    }
-
-
-def _difference(cell: dict) -> str:
-    if not cell["runs"]:
-        return NOT_RUN
-    if cell["role"] == TEACHER and not cell["variant"]:
-        return REFERENCE
-    return "no teacher" if pandas.isna(cell["difference"]) else spread(cell, "difference")
 
 
 def _sections(cells: pandas.DataFrame, before: str = "") -> list[str]:

@@ -101,7 +101,6 @@ def _panel(axes, part: pandas.DataFrame, styles: dict) -> None:
     named = FuncFormatter(lambda value, _: f"{value:g}")
     axes.xaxis.set(major_locator=LogLocator(subs=(1, 2, 3, 5, 7)), minor_locator=NullLocator())
     axes.xaxis.set(major_formatter=named)
-    axes.grid(axis="y", color="#DDDDDD", linewidth=0.6)
     if own.any():
         _name_models(axes, part[own])
 

@@ -28,6 +28,8 @@ STYLE = {
     "axes.titlesize": 10,
     "svg.hashsalt": "lib.plots",
     "svg.fonttype": "path",
+    "grid.color": "#DDDDDD",
+    "grid.linewidth": 0.6,
     "hatch.linewidth": 0.6,
     "figure.dpi": 110,
 }
@@ -52,6 +54,7 @@ def titled(titles: list[str], columns: int, size: tuple[float, float], pad: floa
             axes.set_axis_off()
         for axes, title in zip(grid.flat, titles, strict=False):
             axes.set_title(title, loc="left", pad=pad)
+            axes.grid(axis="y")
         yield figure, grid.flat[: len(titles)]
 
 

@@ -7,6 +7,7 @@ import pandas
 from lib import facts, files
 from lib.errors import StudyError
 from lib.report import style
+from lib.report.words import NOT_RUN
 
 NOTHING = "This study has no records of this kind, so there is nothing to show."
 
@@ -32,6 +33,13 @@ def text_seen(teacher: str) -> dict[str, float]:
     seen = published("pretraining_text")
     seen = seen[(seen["stage"] == "pre-training") & (seen["teacher"] == teacher)]
     return dict(zip(seen["language"], seen["amount"].astype(float), strict=True))
+
+
+def by_task(rows: pandas.DataFrame, keys: list[str]) -> pandas.DataFrame:
+    """One row a group of `keys`, which are its index; one column a task with its last `text`."""
+    texts = rows.groupby([*keys, "what"], observed=True)["text"].last()
+    texts = texts.unstack("what", fill_value=NOT_RUN)
+    return texts[[task for task in facts.facts("tasks") if task in texts]]
 
 
 def to_markdown(frame: pandas.DataFrame, left: int = 1) -> str:

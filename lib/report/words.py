@@ -36,3 +36,10 @@ def spread(of: dict, name: str = "mean", digits: int = 1) -> str:
     text = number(of[name], digits, signed=name != "mean")
     text += "" if pandas.isna(of[deviation]) else f" ± {of[deviation]:.{digits}f}"
     return text + (f" ({of[count]})" if of[count] else " (unpaired)")
+
+
+def gap(of: dict, reference: bool, missing: str = "no reference", digits: int = 1) -> str:
+    """The difference of the statistics `of` in words: that it is the reference, or `missing`."""
+    if pandas.isna(of["difference"]):
+        return missing
+    return REFERENCE if reference else spread(of, "difference", digits)
