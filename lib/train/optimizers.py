@@ -1,7 +1,7 @@
 """The optimizer of a distillation: the library's AdamW, or Muon for the matrices of the layers.
 
 Muon (Jordan et al. 2024) makes the update of a matrix orthogonal, so that all directions change
-alike. Not in the paper. docs/findings.md says what it gains.
+alike. Not in the paper.
 """
 
 import torch
