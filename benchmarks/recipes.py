@@ -24,7 +24,7 @@ from lib.train import distillation, trainer
 from lib.train import recipe as rules
 
 LANGUAGE, TASKS, EXAMPLES = "slk", ("tc", "sa", "pos"), 700  # of train, and as many of dev
-WIDTHS, LENGTH, SEED = (228, 156), 128, 1
+WIDTHS, LENGTH, SEED = (228,), 128, 1
 RECIPES = ("paper", "shared_basis", "calibrated")
 CUTS = ("layers", "ffn", "hidden")
 

@@ -34,7 +34,8 @@ MAKERS = {  # notebook: endings of its files; it needs a record of this step, or
     "logit_lens": ("logit_lens.md logit_lens.svg lens_curve.svg", "lens"),
     "exports": ("export.md export.svg", "export"),
 }
-BENCHMARK = ("benchmark.md", "benchmark_growth.svg")  # of no study; `make bench` makes them
+# of no study; `make bench` makes them
+BENCHMARK = ("benchmark.md", "benchmark_growth.svg", "benchmark_recipes.svg")
 
 
 def make(study: str, records: str = "", figures: str = "") -> list[str]:
@@ -72,7 +73,7 @@ def readme() -> str:
         for name, endings in made.items():
             shown = _shown([f"{study}_{ending}" for ending in endings], f"{name}, {study}")
             text += f"\n### {_title(name)}\n{shown}" if shown else ""
-    shown = _shown(BENCHMARK, "how the cost grows")
+    shown = _shown(BENCHMARK, "cost, and quality by recipe")
     return text + (f"\n## benchmark\n{shown}" if shown else "")
 
 
