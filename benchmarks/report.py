@@ -163,6 +163,9 @@ def recipes(found: dict) -> str:
                     cells += [said(point["scores"][measure]) for point in (start, points[-1])]
                     cells.append(_reached(points, by_recipe.get("paper"), measure))
                 rows.append((device, width, name, *cells))
+        for teacher in _teacher(record):
+            cells = [[said(teacher[measure]), ""] for measure, said in MEASURES.items()]
+            rows.append((device, "", "teacher", "", "", *cells[0], "", *cells[1]))
     names = ["on", "hidden size", "recipe", "seconds"]
     for measure in ("mean score", "similarity"):
         names += [f"{measure} before", f"{measure} at the end", "paper's end"]
@@ -177,6 +180,12 @@ def _reached(points: list[dict], papers: list[dict] | None, measure: str) -> str
     final = [point for point in points if point["stage"].startswith("hidden")]
     good = [point["seconds"] for point in final if point["scores"][measure] >= end]
     return f"{good[0] / papers[-1]['seconds']:.2f}" if good else "not reached"
+
+
+def _teacher(record: dict) -> list[dict]:
+    """The scores of the one teacher of all recipes; none without a record of them."""
+    results = record["results"].values()
+    return [one["teacher"] for one in results if "students" in one][:1]
 
 
 def _students(record: dict | None) -> dict[str, dict[str, list[dict]]]:
@@ -194,7 +203,7 @@ def race(record: dict | None) -> Figure | None:
     students = _students(record)
     if not students:
         return None
-    taught = next(one["teacher"] for one in record["results"].values() if "teacher" in one)
+    (taught,) = _teacher(record)
     with panels(2, len(students), (10, 6), sharex="col", sharey="row") as (figure, grid):
         for column, (width, by_recipe) in zip(grid.T, students.items(), strict=True):
             for axes, measure in zip(column, MEASURES, strict=True):

@@ -166,6 +166,7 @@ def test_the_table_of_recipes_says_when_the_end_of_the_paper_is_reached():
         ["40", "30.0", "70.0", "1.00", ".15", ".35", "1.00 |"],
         ["20", "60.0", "75.0", "0.25", ".30", ".38", "0.25 |"],
         ["20", "20.0", "40.0", "not reached", ".10", ".20", "not reached |"],
+        ["", "", "80.0", "", "", "1.00", " |"],
     ]
     assert [len(axes.lines) for axes in report.race({"results": results}).axes] == [4, 4]
     assert report.race(None) is None

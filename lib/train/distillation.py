@@ -124,12 +124,12 @@ class HiddenLoss:
         """The teacher's states at the real positions, as a student of so many layers learns them:
         kept ones if all texts of the batch are kept.
         """
-        lengths = batch["attention_mask"].sum(1).tolist() if self.kept else []
-        rows = zip(batch["input_ids"].tolist(), lengths, strict=False)
-        texts = [tuple(ids[:length]) for ids, length in rows]
-        if texts and all(text in self.kept for text in texts):
-            kept = torch.cat([self.kept[text] for text in texts], dim=1)
-            return kept.to(batch["input_ids"].device).float()
+        if self.kept:
+            lengths = batch["attention_mask"].sum(1).tolist()
+            rows = zip(batch["input_ids"].tolist(), lengths, strict=True)
+            kept = [self.kept.get(tuple(ids[:length])) for ids, length in rows]
+            if all(states is not None for states in kept):
+                return torch.cat(kept, dim=1).to(batch["input_ids"].device).float()
         return self._read(batch, layers)
 
     def _read(self, batch: dict, layers: int) -> list[torch.Tensor]:

@@ -53,7 +53,7 @@ def study() -> dict:
 
 def settings(step: str, teacher, recipe: str) -> dict:
     """The settings of a cut in the study, with those of an entry of params/recipes.yaml in their
-    place, and with the target of distillation that this teacher allows.
+    place, and with the target of distillation that this teacher allows. Logits have no `passes`.
     """
     own = study()["steps"][step] | facts.fact("recipes", recipe)[step]
     target = "logits" if families.has_head(teacher.config) else "hidden"
