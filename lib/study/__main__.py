@@ -6,6 +6,7 @@ python -m lib.study make demo         make the runs that are not done, one after
 python -m lib.study make demo ID ...  make these
 python -m lib.study collect demo      write the finished study's records to data/runs/studies
 python -m lib.study publish e5        write the records that are there to data/results
+python -m lib.study restore e5        take over the published records, to go on from them
 python -m lib.study repeat e5 ID      make one finished run again elsewhere; name each difference
 python -m lib.study leaks e5          count the test examples that the training text holds
 """
@@ -57,6 +58,11 @@ def _publish(runs: list[Run]) -> None:
     _collect(runs, publishing=True)
 
 
+def _restore(runs: list[Run]) -> None:
+    study = runs[0].study.name
+    print(f"{publish.restore(study)} records of {study} were taken from {files.RESULTS}")
+
+
 def _repeat(runs: list[Run]) -> None:
     for run in runs:
         published = files.RESULTS / f"{run.study.name}.jsonl"
@@ -77,7 +83,7 @@ def _leaks(runs: list[Run]) -> None:
 
 
 _COMMANDS = {"status": _status, "check": _check, "make": _make, "collect": _collect}
-_COMMANDS |= {"publish": _publish, "repeat": _repeat, "leaks": _leaks}
+_COMMANDS |= {"publish": _publish, "restore": _restore, "repeat": _repeat, "leaks": _leaks}
 
 
 def main() -> None:

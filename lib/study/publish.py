@@ -50,6 +50,20 @@ def write(study: str, folder: Path, found: list[dict]) -> None:
     files.write_whole(folder / f"{study}.csv", text.getvalue())
 
 
+def restore(study: str) -> int:
+    """Write the published records of runs that have none here, and return how many.
+
+    Models and answers are not published: a model is made again before another run starts from it,
+    and a run is compared in pairs only with runs that were made here.
+    """
+    published = records.read_lines(files.RESULTS / f"{study}.jsonl")
+    found = {record["id"]: record for record in published}
+    lost = [run for run in plan.runs(study) if run.id in found and not run.record.exists()]
+    for run in lost:
+        files.write_json(run.record, found[run.id])
+    return len(lost)
+
+
 def scores(found: list[dict]) -> list[dict]:
     """One row a score and language of a model, such as `slk`; of a model of two, `slk (slk+swh)`.
 
