@@ -182,8 +182,16 @@ def _origin(run: Run, labels: dict | None = None) -> str:
 
 
 def _finished(run: Run, record: dict) -> dict:
-    """Write a run's record; then its checkpoints go, and its lock is free."""
-    files.write_json(run.record, record)
+    """Write a run's record; then its checkpoints go, and its lock is free.
+
+    A record that is there stays if its model was made again and nothing that it says is otherwise
+    now. So runs that came after it do not become stale.
+    """
+    former = records.read(run) if run.record.exists() else None
+    if former and records.made_again(former, record):
+        record = former
+    else:
+        files.write_json(run.record, record)
     shutil.rmtree(run.checkpoints, ignore_errors=True)
     _locks.pop(run.id).close()
     return record
