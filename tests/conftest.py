@@ -1,5 +1,6 @@
 """What all tests share."""
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -55,9 +56,33 @@ def saved(tmp_path_factory) -> Path:
     return place
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """Import the tests without collecting garbage, and leave what they imported out of it.
+
+    The collector would visit all objects of the libraries again and again, which takes as long as
+    the imports themselves; later each training of the Trainer would visit them.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+# toys of one layout with another toy: roberta and camembert are laid out as xlm-roberta is
+ALIKE = ("roberta", "camembert", "electra generator", "modernbert biases")
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Slow tests come first, to end evenly; tests that read ../shared are marked."""
+    """Slow tests come first, to end evenly; tests that read ../shared are marked, and those of
+    further families of one layout are slow.
+    """
     for item in items:
         if "shared" in item.fixturenames:
             item.add_marker("shared")
+        if hasattr(item, "callspec") and item.callspec.params.get("family") in ALIKE:
+            item.add_marker("slow")
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)

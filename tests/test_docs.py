@@ -161,6 +161,7 @@ def test_the_times_in_the_prose_of_the_speed_page_are_in_its_table():
     assert len(times) == 3 and all(f"| {time} |" in row for time in times)
 
 
+@pytest.mark.slow
 def test_python_examples_run():
     page = files.ROOT / "docs" / "running.md"
     examples = [code for kind, code in FENCE.findall(text_of(page)) if kind == "python"]

@@ -48,7 +48,7 @@ def test_a_mapping_is_read_as_it_stands(tmp_path):
         ),
         ("? {x: 1}\n: 2\n", 1, "the key {'x': 1} is no plain word"),
         ("? !!set {x}\n: 2\n", 1, "is no plain word"),
-        ("a: " + 9999 * "[" + "\n", None, "too many brackets inside each other"),
+        ("a: " + 999 * "[" + "\n", None, "too many brackets inside each other"),
         (
             "b: 1\na: 2026-13-45\n",
             2,

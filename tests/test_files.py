@@ -89,7 +89,7 @@ def fails(*_):
     raise OSError("the write failed")
 
 
-@pytest.mark.parametrize("kind", ["file", "folder"])
+@pytest.mark.parametrize("kind", ["file", pytest.param("folder", marks=pytest.mark.slow)])
 def test_a_kill_at_any_file_operation_leaves_the_old_or_the_new(tmp_path, kind):
     names = ["target"] if kind == "file" else ["target/a", "target/b/c"]
     whole = [dict.fromkeys(names, text) for text in ("old", "new")]

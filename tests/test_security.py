@@ -3,6 +3,7 @@ folders.
 """
 
 import ast
+import functools
 import json
 import os
 import pickle
@@ -59,20 +60,21 @@ ALLOWED = {  # file -> what it may call all the same, and why
 }
 
 
-def sources():
-    """(name, syntax tree) of all Python of the repository: modules, tests, notebooks, and the
-    Python inside Snakefile.
-    """
-    for folder in ("lib", "tests"):
-        for file in sorted((files.ROOT / folder).rglob("*.py")):
-            name = file.relative_to(files.ROOT).as_posix()
-            yield name, ast.parse(file.read_text(encoding="utf-8"))
-    for file in sorted((files.ROOT / "notebooks").glob("**/*.ipynb")):
-        code = [cell.source for cell in nbformat.read(file, 4).cells if cell.cell_type == "code"]
-        yield f"notebooks/{file.parent.name}/{file.name}", ast.parse("\n".join(code))
+PYTHON = ("lib/**/*.py", "tests/**/*.py", "notebooks/**/*.ipynb")  # all of the repository
+SOURCES = [
+    file.relative_to(files.ROOT).as_posix()
+    for pattern in PYTHON
+    for file in sorted(files.ROOT.glob(pattern))
+]
 
 
-TREES = dict(sources())
+@functools.cache
+def tree(name):
+    """The syntax tree of a module or of the code cells of a notebook."""
+    if name.endswith(".py"):
+        return ast.parse((files.ROOT / name).read_text(encoding="utf-8"))
+    cells = nbformat.read(files.ROOT / name, 4).cells
+    return ast.parse("\n".join(cell.source for cell in cells if cell.cell_type == "code"))
 
 
 def dotted(node) -> str:
@@ -82,11 +84,11 @@ def dotted(node) -> str:
     return node.id if isinstance(node, ast.Name) else "?"
 
 
-def dangers(tree):
+def dangers(whole):
     """(what, line) of everything a tree imports or calls that could run foreign code or open a
     pickle.
     """
-    for node in ast.walk(tree):
+    for node in ast.walk(whole):
         if isinstance(node, ast.Import | ast.ImportFrom):
             names = (
                 [each.name for each in node.names]
@@ -123,9 +125,9 @@ def dangers(tree):
                     yield key, node.lineno
 
 
-@pytest.mark.parametrize("name", TREES)
+@pytest.mark.parametrize("name", SOURCES)
 def test_nothing_runs_foreign_code(name):
-    found = {what: line for what, line in dangers(TREES[name]) if what not in ALLOWED.get(name, ())}
+    found = {what: line for what, line in dangers(tree(name)) if what not in ALLOWED.get(name, ())}
     assert not found, (
         f"{name}: {found}; do it another way, or name the exception and its reason in ALLOWED"
     )
@@ -166,7 +168,7 @@ def test_the_walk_sees_what_it_looks_for():
 
 def test_exceptions_are_all_used():
     for name, allowed in ALLOWED.items():
-        assert set(allowed) <= {what for what, _ in dangers(TREES[name])}, (
+        assert set(allowed) <= {what for what, _ in dangers(tree(name))}, (
             f"{name} does not need all of {allowed}"
         )
 
@@ -176,13 +178,13 @@ def test_the_loaders_are_safe_ones():
     for name in ("lib/facts.py",):
         loader = next(
             node
-            for node in ast.walk(TREES[name])
+            for node in ast.walk(tree(name))
             if isinstance(node, ast.ClassDef) and node.name == "_Loader"
         )
         assert [dotted(base) for base in loader.bases] == ["yaml.SafeLoader"]
         assert not any(
             dotted(node.func).endswith("add_constructor")
-            for node in ast.walk(TREES[name])
+            for node in ast.walk(tree(name))
             if isinstance(node, ast.Call)
         )
 
@@ -191,9 +193,9 @@ def test_every_model_of_lib_is_read_in_one_place_from_safetensors():
     """`from_pretrained` is called in loading.read alone."""
     places = [
         (name, ast.unparse(node))
-        for name, tree in TREES.items()
+        for name in SOURCES
         if name.startswith("lib/")
-        for node in ast.walk(tree)
+        for node in ast.walk(tree(name))
         if isinstance(node, ast.Call) and dotted(node.func).endswith("from_pretrained")
     ]
     call = "auto_class.from_pretrained(source, trust_remote_code=False, **options)"
@@ -409,7 +411,11 @@ def test_a_tokenizer_taken_from_elsewhere_is_checked_alike(trap, folders, family
 
 
 @pytest.mark.parametrize(
-    "name", sorted(file.stem for file in (files.ROOT / "params" / "studies").glob("*.yaml"))
+    "name",
+    [
+        pytest.param(file.stem, marks=pytest.mark.slow) if "paper" in file.stem else file.stem
+        for file in sorted((files.ROOT / "params" / "studies").glob("*.yaml"))
+    ],
 )
 def test_everything_a_study_makes_lies_in_its_folders(name, data):
     """Ids are plain words, so no file of a run can lie elsewhere; names that are none are refused

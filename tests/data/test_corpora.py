@@ -144,6 +144,7 @@ def test_describe_local(folder):
     assert str(folder.root) not in json.dumps(said)
 
 
+@pytest.mark.slow
 def test_shared_corpora(shared):
     source = Source("local", shared / "data")
     listed = {

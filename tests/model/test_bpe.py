@@ -316,6 +316,7 @@ def test_a_trimmed_tokenizer_cuts_kept_text_as_before(kind, tmp_path):
             )
 
 
+@pytest.mark.slow
 @all_kinds
 @given(data=st.data())
 @few

@@ -48,6 +48,7 @@ def test_the_preferred_start_against_the_other(random, wide, expected):
     assert (row["groups"], row["runs"], row["seeds"]) == (1, 16, 2)
 
 
+@pytest.mark.slow
 def test_both_sides_of_a_preference_may_have_the_same_other_changes():
     """As in a study that distils hidden states: its losses are compared between logits."""
     logits = {"layers.distillation_target": "logits", "teacher": "adapted"}
@@ -58,6 +59,7 @@ def test_both_sides_of_a_preference_may_have_the_same_other_changes():
     assert judged(own + kl, "mse_better")["verdict"] == NOT_RUN
 
 
+@pytest.mark.slow
 def test_of_several_pairs_the_one_with_fewest_other_changes_counts():
     longer = {"adapt.steps": 9}
     far = scored("layers", {"tc": 0.8}, changed=longer)
@@ -84,6 +86,7 @@ def test_the_interval_joins_seeds_and_test_sentences():
     assert width(judged(entries, "truncation_beats_svd")) == pytest.approx(2 * half)
 
 
+@pytest.mark.slow
 def test_a_paired_comparison_takes_the_place_of_two_test_sets():
     """The mean half width over the seeds that have one, from the records of either side."""
     entries = scored("hidden", {"tc": 0.8}, width=0.4, spread=0.0)
@@ -126,6 +129,7 @@ def test_either_side_of_a_preference_may_be_the_studys_own():
     assert effect(own + mse, "mse_better") == [pytest.approx(20), HOLDS]
 
 
+@pytest.mark.slow
 def test_drops_against_the_published_bounds():
     entries = scored("adapt", dict.fromkeys(TASKS, 0.80))
     entries += scored("vocabulary", dict.fromkeys(TASKS, 0.74))
@@ -136,6 +140,7 @@ def test_drops_against_the_published_bounds():
     assert judged(entries[:16], "drop_moderate")["verdict"] == NOT_RUN
 
 
+@pytest.mark.slow
 def test_the_most_robust_and_the_most_sensitive_task():
     entries = scored("adapt", dict.fromkeys(TASKS, 0.8))
     entries += scored("vocabulary", {"tc": 0.7, "sa": 0.7, "ner": 0.5, "pos": 0.69})
@@ -143,6 +148,7 @@ def test_the_most_robust_and_the_most_sensitive_task():
     assert judged(entries, "pos_robust")["effect"] == pytest.approx(10 - 11)
 
 
+@pytest.mark.slow
 def test_text_seen_compares_least_with_most():
     """The toy teacher has seen 1,000 Maltese sentences and 4,000 Slovak ones."""
 
@@ -159,6 +165,7 @@ def test_text_seen_compares_least_with_most():
     assert judged(both(0.6, 0.8)[:4], "text_shrinks_drop")["verdict"] == NOT_RUN
 
 
+@pytest.mark.slow
 def test_vocabulary_by_share_of_the_teachers():
     entries = scored("hidden", {"pos": 0.80}, sizes=(48, 1000))
     for kept, score in ((333, 0.80), (500, 0.80), (50, 0.60)):
@@ -176,6 +183,7 @@ def test_students_of_the_adapted_teacher():
     assert effect(entries, "adapted_beats_plain") == [pytest.approx(20), HOLDS]
 
 
+@pytest.mark.slow
 def test_a_study_of_the_plain_teacher_is_judged_by_its_own_ends():
     """The drop is from the trimmed teacher to the last model; the adapted one is the variant."""
     entries = [
@@ -222,6 +230,7 @@ def test_convergence_needs_more_than_one_pair():
     assert judged(one + other, "mse_faster")["verdict"] == HOLDS
 
 
+@pytest.mark.slow
 def test_convergence_is_compared_between_models_with_the_same_other_changes():
     adapted, warm = {"teacher": "adapted"}, {"layers.temperature": 4.0}
     pair = [trained(5.0, adapted), trained(5.2, adapted | KL)]
@@ -252,6 +261,7 @@ def test_a_task_the_teacher_has_not_learned_says_nothing():
     assert judged(entries, "drop_maximum")["effect"] == pytest.approx(13 - 20)
 
 
+@pytest.mark.slow
 def test_a_claim_about_a_task_that_was_not_learned_is_told_from_one_not_run():
     entries = [
         entry

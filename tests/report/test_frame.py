@@ -1,15 +1,11 @@
 """The data frame of scores, and its statistics against a slow reference."""
 
-import json
 import math
-import subprocess
-import sys
 from statistics import fmean, stdev
 
 import pytest
 from made_up import CUTS, PLAIN, STEPS, baseline, record, scores
 
-from lib import files
 from lib.errors import StudyError
 from lib.report import frame
 from lib.study import records
@@ -162,14 +158,3 @@ def test_statistics_pair_by_seed():
 def test_a_run_without_its_score_is_named():
     with pytest.raises(StudyError, match="has no macro_f1, by which tc is judged: run it again"):
         scores(record("layers", "tc") | {"scores": {"accuracy": 0.5}})
-
-
-def test_the_report_loads_no_heavy_library():
-    modules = sorted(file.stem for file in (files.ROOT / "lib" / "report").glob("[a-z]*.py"))
-    heavy = ["torch", "transformers", "sklearn", "datasets"]
-    code = f"""import importlib, json, sys
-for name in {modules}: importlib.import_module("lib.report." + name)
-print(json.dumps([name for name in {heavy} if name in sys.modules]))"""
-    command = [sys.executable, "-c", code]
-    found = subprocess.run(command, cwd=files.ROOT, check=True, capture_output=True, text=True)
-    assert json.loads(found.stdout) == []

@@ -325,6 +325,7 @@ def test_the_last_lines_of_a_failed_study_name_the_run_the_reason_and_the_notebo
     assert "lower the learning rate" in line and "Traceback" not in "".join(lines)
 
 
+@pytest.mark.slow
 def test_the_demo_is_checked_in_seconds_without_a_heavy_library(data):
     code = (
         "import sys; sys.argv = ['x', 'check', 'demo']; from lib.study.__main__ import main; main()"

@@ -1,6 +1,5 @@
 """The commands of a study: what they print, what they write, and how they fail."""
 
-import subprocess
 import sys
 
 import pytest
@@ -11,8 +10,6 @@ from lib.errors import StudyError
 from lib.study import __main__ as commands
 from lib.study import plan, records, studies
 from lib.study.plan import chain
-
-HEAVY = ("torch", "transformers", "sklearn", "pandas", "datasets", "matplotlib")
 
 
 @pytest.fixture
@@ -117,12 +114,3 @@ def test_another_error_keeps_its_trace(command, monkeypatch):
     monkeypatch.setattr(commands.make, "make", lambda runs: (_ for _ in ()).throw(StudyError("x")))
     with pytest.raises(SystemExit, match="x"):
         command("make", "toy")
-
-
-def test_the_commands_load_no_heavy_library():
-    """So they answer at once, and a graph of jobs starts quickly."""
-    code = "import sys, lib.study.__main__; print(*sys.modules)"
-    process = subprocess.run(
-        [sys.executable, "-c", code], cwd=files.ROOT, capture_output=True, text=True, check=True
-    )
-    assert set(HEAVY) & set(process.stdout.split()) == set()

@@ -74,6 +74,7 @@ def test_a_real_disk_that_is_full(tmp_path, data):
         subprocess.run(["umount", str(place)], check=True)
 
 
+@pytest.mark.slow
 def test_snakemake_agrees_on_what_is_stale(tmp_path, data, monkeypatch):
     """Snakemake makes the batches of which a run is stale, however old the changed file is."""
     params = soak.toy_params(tmp_path / "params")

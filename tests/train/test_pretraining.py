@@ -9,7 +9,9 @@ from lib.measure import mlm
 from lib.model import device, mlm_head
 from lib.train import pretraining
 
-both = pytest.mark.parametrize("family", toys.FAMILIES)
+both = pytest.mark.parametrize(
+    "family", ["bert", pytest.param("xlm-roberta", marks=pytest.mark.slow)]
+)
 
 
 @both

@@ -74,7 +74,7 @@ def test_the_time_is_shared_as_the_steps_of_the_study():
     assert recipe.seconds_of(8, {"layers": True, "hidden": False}, "calibrated") == {"layers": 480}
 
 
-@pytest.mark.parametrize("head", [True, False])
+@pytest.mark.parametrize("head", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_steps_grow_with_the_time_and_change_nothing(head):
     teacher = toys.model("bert") if head else encoder.without_head(toys.model("bert"))
     tokenizer, lines = toys.tokenizer("bert"), toys.sentences(60)
