@@ -4,13 +4,9 @@ import json
 import shutil
 from pathlib import Path
 
-import torch
-from safetensors.torch import load_file, save_file
-
 from lib import files
 
 _MARK = "complete"  # the file that is written last
-_WEIGHTS, _KNOWN = "best.safetensors", "known.json"
 
 
 def path(folder: Path, step: int) -> Path:
@@ -22,22 +18,6 @@ def mark(folder: Path, step: int, best: int) -> None:
     """Say that the checkpoint of `step` is complete; a training also needs its `best` step."""
     place = path(folder, step)
     files.write_json(place / _MARK, {"best": best, "sizes": _sizes(place)})
-
-
-def note(folder: Path, step: int, weights: list[torch.Tensor], known: dict) -> None:
-    """Add the best weights, and what else is known, to the checkpoint of `step`: it is complete."""
-    place = path(folder, step)
-    save_file({str(number): weight for number, weight in enumerate(weights)}, place / _WEIGHTS)
-    files.write_json(place / _KNOWN, known)
-    mark(folder, step, step)
-
-
-def noted(folder: Path, step: int) -> tuple[list[torch.Tensor], dict]:
-    """The weights and what else was known, as `note` got them."""
-    place = path(folder, step)
-    weights = load_file(place / _WEIGHTS)
-    known = json.loads((place / _KNOWN).read_text(encoding="utf-8"))
-    return [weights[str(number)] for number in range(len(weights))], known
 
 
 def complete(folder: Path) -> list[int]:

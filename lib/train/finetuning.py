@@ -12,25 +12,21 @@ keep the last epoch. The seed is given.
 import functools
 import math
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from lib import files
 from lib.data import encoding, tasks
 from lib.data.batches import padded
-from lib.errors import StudyError
 from lib.measure.metrics import score
-from lib.model import device, loading
-from lib.train import adapters, checkpoints
+from lib.model import device
+from lib.train import adapters
 from lib.train.trainer import StudyTrainer
 
 EVALUATION_BATCH = 64
-NOTICE_SECONDS = 30  # at least this long between two lines of progress
-_KNOWN = ("history", "seconds", "best_epoch", "best_scores")  # of the epochs so far
 
 
 def finetune_task(
@@ -50,28 +46,30 @@ def finetune_task(
         never), max_length (tokens), first_subword, precision; optional base_width, the hidden size
         that the learning rate is meant for, and head_rate, the factor of the head's rate.
     folder: of checkpoints, which the caller removes; called again with the same arguments after a
-        kill, it goes on after the last epoch there. Without it nothing is written.
+        kill, it goes on after the last epoch there. Without it the checkpoints are temporary.
     Raises StudyError for a loss that is not finite, and as `tasks.encode`.
     """
     draw_task_weights(model, seed)
-    with tempfile.TemporaryDirectory() as unused:
-        place, saves = Path(folder or unused), "epoch" if folder else "no"
-        trainer = TaskTrainer(model, task, tokenizer, settings, seed, place, saves)
+    with tempfile.TemporaryDirectory() as temporary:
+        place = Path(folder or temporary)
+        trainer = TaskTrainer(model, task, tokenizer, settings, seed, place)
         trainer.go_on()
-    with torch.no_grad():
-        for weight, best in zip(trainer.trained, trainer.best_weights, strict=True):
-            weight.copy_(best)
-    gold, predictions = trainer.answers("test")
+    epochs, (gold, predictions) = trainer.epochs(), trainer.answers("test")
     model.to("cpu").eval()
+    best = max(epochs, key=lambda epoch: epoch["dev_score"])  # the first one
+    ends = [0.0, *(epoch["seconds"] for epoch in epochs)]
     return {
         "scores": score(task.metric, gold, predictions),
-        "dev_scores": trainer.best_scores,
-        "best_epoch": trainer.best_epoch,
-        "history": trainer.history,
-        "seconds": trainer.seconds,
+        "dev_scores": best["dev_scores"],
+        "best_epoch": 1 + epochs.index(best),
+        "history": [
+            {"epoch": number, "train_loss": epoch["loss"], "dev_score": epoch["dev_score"]}
+            for number, epoch in enumerate(epochs, 1)
+        ],
+        "seconds": [round(end - begin, 3) for begin, end in pairwise(ends)],
         "gold": gold,
         "predictions": predictions,
-        "trainable_parameters": sum(weight.numel() for weight in trainer.trained),
+        "trainable_parameters": sum(weight.numel() for weight in trainer.trained().values()),
     }
 
 
@@ -122,18 +120,13 @@ def collate(items: list[dict], pad_token_id: int) -> dict[str, torch.Tensor]:
 
 
 class TaskTrainer(StudyTrainer):
-    """Trains a task, scores dev after each epoch, and remembers the weights of the best one.
+    """Trains a task, and scores dev after each epoch."""
 
-    `saves` is "epoch" to write a checkpoint after each, or "no".
-    """
-
-    def __init__(self, model, task, tokenizer, settings, seed, folder, saves):
+    def __init__(self, model, task, tokenizer, settings, seed, folder):
         self.task, self.tokenizer, self.settings = task, tokenizer, settings
         how = tokenizer, settings["max_length"], settings["first_subword"]
         self.encoded = {split: encoding.encode(task, split, *how) for split in tasks.PARTS}
-        self.trained = [weight for weight in model.parameters() if weight.requires_grad]
-        self.history, self.seconds, self.losses = [], [], []
-        self.best_epoch, self.best_scores, self.best_weights = 0, None, []
+        self.losses = []  # of the batches of this epoch
         train, width = self.encoded["train"], model.config.hidden_size
         rate = settings["learning_rate"] * (settings.get("base_width") or width) / width
         steps = settings["epochs"] * math.ceil(len(train) / settings["batch_size"])
@@ -146,46 +139,30 @@ class TaskTrainer(StudyTrainer):
             "warmup_steps": int(settings["warmup"] * steps),
             "eval_strategy": "epoch",
             "logging_strategy": "no",
-            "save_strategy": saves,
-            "save_total_limit": 2,  # the last one stays until the next is complete
+            "save_strategy": "epoch",
+            "metric_for_best_model": "dev_score",
         }
         pad = functools.partial(collate, pad_token_id=model.config.pad_token_id)
         parts = {"train_dataset": train, "eval_dataset": self.encoded["dev"], "data_collator": pad}
-        super().__init__(model, settings, seed, folder, arguments, **parts)
-        self.began = self.epoch_began = self.noticed = time.monotonic()
-        self.folder, self.before = folder, 0  # steps of an earlier process
+        super().__init__(model, settings, seed, folder, arguments, task.name, math.inf, **parts)
 
-    def go_on(self) -> None:
-        """Train, after the newest complete checkpoint in the folder if there is one."""
-        architectures = self.model.config.architectures  # a checkpoint names the class
-        checkpoints.drop_incomplete(self.folder)
-        self.before = max(checkpoints.complete(self.folder), default=0)
-        place = str(checkpoints.path(self.folder, self.before)) if self.before else None
-        if place:
-            self.best_weights, known = checkpoints.noted(self.folder, self.before)
-            vars(self).update(known)
-            print(f"resumed after epoch {len(self.history)}")
-        if self.before < self.args.max_steps and not self._waited():
-            with files.room(self.folder), loading.quiet():
-                self.train(place)
-        self.model.config.architectures = architectures
+    def epochs(self) -> list[dict]:
+        """What was logged of each epoch."""
+        return [entry for entry in self.state.log_history if "dev_score" in entry]
 
-    def _save_checkpoint(self, model, trial):
-        """Write the Trainer's checkpoint, and what is known of the epochs so far."""
-        super()._save_checkpoint(model, trial)
-        known = {name: getattr(self, name) for name in _KNOWN}
-        checkpoints.note(self.folder, self.state.global_step, self.best_weights, known)
+    def trained(self) -> dict[str, torch.Tensor]:
+        """The weights that train."""
+        return {name: each for name, each in self.model.named_parameters() if each.requires_grad}
 
     def _save(self, output_dir=None, state_dict=None):
         """Write the weights that train; the others are the encoder's, as they were."""
-        trained = {
-            name: weight for name, weight in self.model.named_parameters() if weight.requires_grad
-        }
-        super()._save(output_dir, trained)
+        super()._save(output_dir, self.trained())
 
-    def _waited(self) -> bool:
-        """Whether the last epochs, as many as `patience`, were no better than one before them."""
-        return 0 < self.settings["patience"] <= len(self.history) - self.best_epoch
+    def ended(self) -> bool:
+        """Whether all steps were made, or `patience` epochs were no better than one before them."""
+        last = [epoch["dev_score"] for epoch in self.epochs()]
+        waited = len(last) - 1 - last.index(max(last)) if last else 0
+        return super().ended() or 0 < self.settings["patience"] <= waited
 
     def create_optimizer(self, model=None):
         """The Trainer's optimizer, in which the task head has its own learning rate."""
@@ -207,41 +184,16 @@ class TaskTrainer(StudyTrainer):
         return loss
 
     def evaluate(self, *_, **__):
-        """Add the epoch to the history; keep its weights if no earlier one was as good."""
-        loss, epoch = torch.stack(self.losses).mean().item(), len(self.history) + 1
-        if not math.isfinite(loss):
-            raise StudyError(
-                f"the loss of epoch {epoch} is not finite; lower the learning rate "
-                f"({self.args.learning_rate:g})"
-            )
-        metric = self.task.metric
-        scores = score(metric, *self.answers("dev"))
-        self.history.append({"epoch": epoch, "train_loss": loss, "dev_score": scores[metric]})
-        if self.best_scores is None or scores[metric] > self.best_scores[metric]:
-            self.best_epoch, self.best_scores = epoch, scores
-            self.best_weights = [weight.detach().clone() for weight in self.trained]
-        self.control.should_training_stop |= self._waited()
-        self._notice()
-        return {}
+        """Log the mean loss of the epoch and its scores on dev."""
+        loss, self.losses = torch.stack(self.losses).mean().item(), []
+        scores = score(self.task.metric, *self.answers("dev"))
+        best = scores[self.task.metric]
+        self.log({"loss": loss, "dev_score": best, "dev_scores": scores})
+        self.control.should_training_stop |= self.ended()
+        return {"eval_dev_score": best}
 
     def answers(self, split: str) -> tuple[list, list]:
         """Gold and predicted labels of a split, as `metrics.score` takes them."""
         predicted = predict(self.model, self.encoded[split], self.precision)
         length = self.settings["max_length"]
         return encoding.decode(self.task, split, self.tokenizer, length, predicted)
-
-    def _notice(self) -> None:
-        """Note the seconds of the epoch; print a line, not more often than every half minute."""
-        now, last, metric = time.monotonic(), self.history[-1], self.task.metric
-        self.seconds.append(round(now - self.epoch_began, 3))
-        self.losses, self.epoch_began = [], now
-        if now - self.noticed >= NOTICE_SECONDS:
-            self.noticed = now
-            done, steps = self.state.global_step - self.before, self.state.max_steps
-            left = (now - self.began) / done * (steps - self.state.global_step) / 60
-            print(
-                f"epoch {last['epoch']}: loss {last['train_loss']:.3f}, "
-                f"dev {metric} {last['dev_score']:.3f} (best {self.best_scores[metric]:.3f} "
-                f"in epoch {self.best_epoch}), {left:.1f} min left",
-                flush=True,
-            )

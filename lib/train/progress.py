@@ -12,7 +12,7 @@ from lib.train import checkpoints
 
 NOTICE_SECONDS = 20  # at most this long without a printed line
 DEV = ("dev_mlm_loss", "dev_gap")  # by which checkpoints are chosen
-_LABELS = {"loss": "loss"} | dict.fromkeys(DEV, "on dev")
+_LABELS = {"loss": "loss"} | dict.fromkeys((*DEV, "dev_score"), "on dev")
 
 
 class Progress(TrainerCallback):

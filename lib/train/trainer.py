@@ -9,7 +9,8 @@ import math
 from pathlib import Path
 
 import torch
-from transformers import Trainer, TrainingArguments
+from safetensors.torch import load_file
+from transformers import Trainer, TrainerState, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
 from lib import facts, files
@@ -25,16 +26,20 @@ LOGS = 40  # points of a learning curve
 
 
 class StudyTrainer(Trainer):
-    """The Trainer on one device, without reports and bars.
+    """The Trainer on one device, without bars, which resumes and ends with its best weights.
 
     `settings` hold batch_size, precision and max_length; `arguments` are further TrainingArguments.
+    `name` and `ignorant` are for `Progress`.
     """
 
     # Our losses are means over a batch. The Trainer takes them for sums, because the models accept
     # any keyword, and would multiply them by the number of accumulated batches.
     loss_is_scaled_for_ga = False
 
-    def __init__(self, model, settings: dict, seed: int, folder: Path, arguments: dict, **parts):
+    def __init__(
+        self, model, settings: dict, seed, folder, arguments: dict, name: str, ignorant, **parts
+    ):
+        self.name, self.folder = name, Path(folder)
         kind, self.precision = device.device().type, settings["precision"]
         if kind == "cuda":  # an earlier training in this process may still hold memory of the GPU
             gc.collect()
@@ -50,17 +55,56 @@ class StudyTrainer(Trainer):
             remove_unused_columns=False,
             logging_nan_inf_filter=False,
             disable_tqdm=True,
+            save_total_limit=2,  # the last one stays until the next is complete
             use_cache=getattr(model.config, "use_cache", None),  # which the Trainer sets
             **arguments,
         )
         args._n_gpu = min(1, args.n_gpu)
-        super().__init__(model, args, **parts)
+        progress = Progress(name, ignorant, self.folder)
+        super().__init__(model, args, callbacks=[progress], **parts)
         self.remove_callback(PrinterCallback)
         self.model_accepts_loss_kwargs = False  # or it counts the labels of every batch
 
     def floating_point_ops(self, inputs):
         """None are counted: that takes a walk through all parameters in every step."""
         return 0
+
+    def ended(self) -> bool:
+        """Whether the steps that were made are enough."""
+        return self.state.global_step >= self.args.max_steps
+
+    def go_on(self) -> list[dict]:
+        """Train, after the newest complete checkpoint if there is one; the model keeps the weights
+        that are best on dev. Returns what was logged.
+
+        Raises StudyError if the training diverges.
+        """
+        config, architectures = self.model.config, self.model.config.architectures
+        checkpoints.drop_incomplete(self.folder)
+        place, steps = None, checkpoints.complete(self.folder)
+        if steps:
+            place = checkpoints.path(self.folder, steps[-1])
+            self.state = TrainerState.load_from_json(str(place / "trainer_state.json"))
+            print(f"resumed after step {steps[-1]}")
+        try:
+            if not self.ended():
+                with files.room(self.folder), loading.quiet():
+                    self.train(place and str(place))
+        except StudyError:
+            checkpoints.drop_incomplete(self.folder)
+            raise
+        finally:
+            config.architectures = (
+                architectures  # a checkpoint names the class, not what is trained
+            )
+        if self.state.global_step not in checkpoints.complete(self.folder):
+            raise StudyError(
+                f"{self.name}: the best checkpoint was removed from {self.folder} while the "
+                "training ran; run it again"
+            )
+        best = checkpoints.path(self.folder, self.state.best_global_step) / "model.safetensors"
+        self.model.load_state_dict(load_file(best), strict=False)  # without tied or frozen weights
+        return self.state.log_history
 
 
 class MaskedTrainer(StudyTrainer):
@@ -73,7 +117,6 @@ class MaskedTrainer(StudyTrainer):
     def __init__(self, model, loss, tokenizer, train, dev, settings, seed, folder, name):
         fixed, steps, length = facts.facts("training"), settings["steps"], settings["max_length"]
         self.loss, self.judge, self.terms = loss, getattr(loss, "judge", mlm.score_mlm), {}
-        self.muon = settings.get("optimizer") == "muon"
         encoded = batches.encode(train, tokenizer, length)
         encoded_dev = batches.encode(dev, tokenizer, length)
         self.dev = batches.masked_batches(encoded_dev, tokenizer, 64, 0)
@@ -93,8 +136,7 @@ class MaskedTrainer(StudyTrainer):
             "eval_strategy": "steps",
             "eval_steps": interval,
             "save_steps": interval,
-            "save_total_limit": 2,
-            "load_best_model_at_end": True,
+            "metric_for_best_model": "loss",
         }
         # all tokens alike probable; a hidden state that is always the teacher's mean
         ignorant = getattr(loss, "ignorant", math.log(model.config.vocab_size))
@@ -103,16 +145,10 @@ class MaskedTrainer(StudyTrainer):
             "train_dataset": batches.Scheduled(encoded, order),
             "eval_dataset": self.dev,
             "data_collator": batches.Masker(tokenizer, seed, pad_to),
-            "callbacks": [Progress(name, ignorant, folder)],
         }
-        super().__init__(model, settings, seed, folder, arguments, **parts)
-
-    def create_optimizer(self, model=None):
-        """The optimizer of the settings."""
-        if self.muon and self.optimizer is None:
-            rate, decay = self.args.learning_rate, self.args.weight_decay
-            self.optimizer = optimizers.Muon(self.model, rate, decay)
-        return super().create_optimizer(model)
+        if settings.get("optimizer") == "muon":  # the Trainer's own is AdamW
+            parts["optimizers"] = (optimizers.new(model, settings, fixed["weight_decay"]), None)
+        super().__init__(model, settings, seed, folder, arguments, name, ignorant, **parts)
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """The loss of a batch; its other terms are noted for the next log."""
@@ -151,30 +187,11 @@ def fit(
     model stays as it is.
     Raises StudyError if the training diverges.
     """
-    folder = Path(folder)
     if not settings["steps"]:
         return {"history": [], "seconds": []}
-    architectures = model.config.architectures  # a checkpoint names the class, not what is trained
     trainer = MaskedTrainer(model, loss, tokenizer, train, dev, settings, seed, folder, name)
-    checkpoints.drop_incomplete(folder)
-    steps = checkpoints.complete(folder)
-    if steps:
-        print(f"resumed after step {steps[-1]}")
-    try:
-        with files.room(folder), loading.quiet():
-            trainer.train(str(checkpoints.path(folder, steps[-1])) if steps else None)
-    except StudyError:
-        checkpoints.drop_incomplete(folder)
-        raise
-    finally:
-        model.config.architectures = architectures
-    if settings["steps"] not in checkpoints.complete(folder):
-        raise StudyError(
-            f"{name}: the best checkpoint was removed from {folder} while the training ran; run it "
-            "again"
-        )
+    points = [point for point in trainer.go_on() if {"loss", *DEV} & {*point}]
     model.eval().to("cpu")
-    points = [point for point in trainer.state.log_history if {"loss", *DEV} & {*point}]
     seconds = [point.pop("seconds") for point in points]
     for point in points:
         del point["epoch"]

@@ -238,7 +238,7 @@ def test_a_killed_training_of_labels_goes_on_after_its_last_epoch(given, kernel,
     labels.write_text("\n".join(rows[:400]), encoding="utf-8")
     cells = kernel(NOTEBOOKS / "label.ipynb", **parameters)
     said = "".join(each.get("text", "") for cell in cells for each in cell.get("outputs", ()))
-    assert "resumed after epoch" in said and not (tmp_path / "topics.work").exists()
+    assert "resumed after step" in said and not (tmp_path / "topics.work").exists()
     assert AutoModelForSequenceClassification.from_pretrained(out).config.num_labels == 7
 
 

@@ -19,7 +19,7 @@ from transformers import (
 from lib.data import encoding, tasks
 from lib.errors import StudyError
 from lib.measure import metrics
-from lib.train import checkpoints, finetuning
+from lib.train import checkpoints, finetuning, progress
 from lib.train.adapters import add_adapters
 from lib.train.finetuning import collate, draw_task_weights, finetune_task, predict
 
@@ -138,12 +138,12 @@ def test_a_rate_for_another_width_is_scaled_to_the_models():
     assert found[0] == found[1] == found[2] != found[3]
 
 
-def test_the_head_has_its_own_rate_and_the_encoder_keeps_its():
+def test_the_head_has_its_own_rate_and_the_encoder_keeps_its(tmp_path):
     """Every weight is in one group; those of the head have the factor times the rate."""
     model, data = toy(), task()
     trainers = {
         factor: finetuning.TaskTrainer(
-            model, data, TOKENIZER, SETTINGS | {"head_rate": factor}, 1, "unused", "no"
+            model, data, TOKENIZER, SETTINGS | {"head_rate": factor}, 1, tmp_path
         )
         for factor in (1.0, 20.0)
     }
@@ -241,10 +241,12 @@ def test_steps_are_capped_and_patience_stops(monkeypatch):
 def test_progress_is_told_only_when_it_takes_long(monkeypatch, capsys):
     run(add_adapters(toy(), 4), epochs=1)
     assert capsys.readouterr().out == ""
-    monkeypatch.setattr(finetuning, "NOTICE_SECONDS", 0)
-    run(add_adapters(toy(), 4), epochs=2)
-    first, second = capsys.readouterr().out.splitlines()
-    assert first.startswith("epoch 1: loss ") and second.endswith(", 0.0 min left")
+    monkeypatch.setattr(progress, "NOTICE_SECONDS", -1)
+    result = run(add_adapters(toy(), 4), epochs=2)
+    lines = capsys.readouterr().out.splitlines()
+    for number, (line, epoch) in enumerate(zip(lines, result["history"], strict=True), 1):
+        numbers = f"loss {epoch['train_loss']:.3f}, on dev {epoch['dev_score']:.3f}"
+        assert line == f"toy: step {8 * number} of 16, {numbers}, 0.0 min left"
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -287,7 +289,7 @@ def test_words_lost_by_truncation_count_as_wrong():
 
 
 def test_a_loss_that_is_not_finite_is_an_error():
-    with pytest.raises(StudyError, match="the loss of epoch 1 is not finite; lower the learning"):
+    with pytest.raises(StudyError, match="toy: the loss is not finite at step 8; .*: lower the learning"):
         run(add_adapters(toy(), 4), learning_rate=1e30)
 
 
@@ -329,7 +331,7 @@ def test_killed_and_begun_again_it_ends_as_if_undisturbed(
     for number in (epochs, SETTINGS["epochs"]):  # then nothing is left to train
         again, same = train(tmp_path / "c")
         assert again == whole and all(same[name].equal(weights[name]) for name in weights)
-        assert f"resumed after epoch {number}\n" in capsys.readouterr().out
+        assert f"resumed after step {8 * number}\n" in capsys.readouterr().out
     kept = list((tmp_path / "c").glob("checkpoint-*/model.safetensors"))
     with safe_open(kept[0], "pt") as file:
         trained = {name for name in file.keys() if "adapter" not in name}  # noqa: SIM118
