@@ -307,7 +307,7 @@ FILES = {  # what stands where in a study file (nothing: the key is gone) -> wor
     "an adapter of no width": (
         "finetune.reduction_factor",
         97,
-        "finetune: a reduction_factor of 97 leaves no adapter at a hidden size of",
+        "a reduction_factor of 97 leaves no adapter at a hidden size of",
     ),
     "a teacher out of the house": (
         "pairs.0.teacher",

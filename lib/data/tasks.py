@@ -114,17 +114,23 @@ def _split(examples: list) -> dict[str, list]:
     return {name: [each for each in examples if part[each[0]] == name] for name in PARTS}
 
 
-def published(entry: dict, language: str) -> list[tuple[dict, dict]]:
+def published(task: str, language: str) -> list[tuple[dict, dict]]:
     """Return the published forms of a task in a language: (origin, values of the names in it).
 
-    `entry` is the task's entry in params/tasks.yaml. The order is that of preference.
+    The order is that of preference. Raises StudyError if there is none.
     """
     known, forms = facts.fact("languages", language), []
-    for origin in entry["origins"]:
+    origins = facts.fact("tasks", task)["origins"]
+    for origin in origins:
         if origin["needs"] in known:
             value = known[origin["needs"]]
             names = value if isinstance(value, dict) else {"config": value}
             forms.append((origin, {"revision": origin["revision"]} | names))
+    if not forms:
+        raise StudyError(
+            f"params/languages.yaml has no published {task} data for {language!r}; add "
+            f"{' or '.join(origin['needs'] for origin in origins)}, or use the local source"
+        )
     return forms
 
 
@@ -167,7 +173,7 @@ def _some(examples: list, limit: int) -> list:
 def _published(task: str, entry: dict, language: str) -> tuple[dict, dict]:
     """Splits and origin of the first published form that is available."""
     failures = []
-    for origin, names in published(entry, language):
+    for origin, names in published(task, language):
         try:
             load_form = _tables if "data_set" in origin else _files
             splits, where = load_form(entry | origin, names)
@@ -176,13 +182,7 @@ def _published(task: str, entry: dict, language: str) -> tuple[dict, dict]:
             continue
         passed_over = {"passed_over": failures} if failures else {}
         return splits, where | {"licence": origin["licence"]} | passed_over
-    if failures:
-        raise StudyError(f"{task} in {language} is not available: {'; nor: '.join(failures)}")
-    keys = " or ".join(origin["needs"] for origin in entry["origins"])
-    raise StudyError(
-        f"params/languages.yaml has no published {task} data for {language!r}; add {keys}, or use "
-        "the local source"
-    )
+    raise StudyError(f"{task} in {language} is not available: {'; nor: '.join(failures)}")
 
 
 def _tables(form: dict, names: dict) -> tuple[dict, dict]:

@@ -63,7 +63,7 @@ def take(model, layers=None, neurons=None, hidden=None, heads=None, vocabulary=N
     """
     count = model.config.num_hidden_layers
     layers = list(range(count) if layers is None else map(int, layers))
-    check_layers(model.config, layers)
+    family(model.config).check_first_layer(layers[:1] == [0])
     heads = None if heads is None else torch.as_tensor(heads)
     config = _config(model.config, layers, neurons, hidden, heads, vocabulary)
     positions = range(model.config.max_position_embeddings)[-config.max_position_embeddings :]
@@ -86,17 +86,6 @@ def take(model, layers=None, neurons=None, hidden=None, heads=None, vocabulary=N
     if heads is not None:
         rotary.keep_scale(result, model.config)
     return result.eval()
-
-
-def check_layers(config, layers: list[int]) -> None:
-    """StudyError if the layers leave out a first one that the library builds with other parts."""
-    if family(config).first_layer_stays and layers[:1] != [0]:
-        raise StudyError(
-            f"the layers {', '.join(map(str, layers))} were asked for; transformers builds the "
-            f"first layer of type {config.model_type!r} without its first norm, so another layer "
-            "would lose its norm there: keep layer 0, as first_k, stride, first_last_k and search "
-            "do"
-        )
 
 
 def _config(old, layers: list[int], neurons, hidden, heads, vocabulary):

@@ -45,6 +45,22 @@ class Family(NamedTuple):
         """Whether positions turn pairs of a head's dimensions, so that no table holds them."""
         return not any("P" in letters for _, letters in self.axes)
 
+    def check_first_layer(self, stays: bool) -> None:
+        """StudyError if a first layer that the library builds with other parts does not stay."""
+        if self.first_layer_stays and not stays:
+            raise StudyError(
+                "the teacher's first layer has to stay, because transformers builds it with other "
+                "parts: take first_k, stride, first_last_k or search"
+            )
+
+    def check_adapter_input(self, adapter_input: str) -> None:
+        """StudyError if adapters would read a norm that the layers do not have."""
+        if self.final_norm and adapter_input == "layer_norm":
+            raise StudyError(
+                "adapter_input layer_norm was asked for; the teacher has no norm after the sum of "
+                "feed-forward part and residual: take ffn"
+            )
+
 
 _BERT = Family(
     layers="encoder.layer",

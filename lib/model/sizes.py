@@ -1,5 +1,6 @@
 """Sizes that follow from a configuration alone. Loads no torch."""
 
+from lib.checks import shown
 from lib.errors import StudyError
 from lib.model.families import embedding_size, family, has_head, size
 
@@ -85,6 +86,16 @@ def check_hidden_size(
             f"multiple of {step} up to {largest}: the nearest that work are "
             f"{' and '.join(map(str, possible))}"
         )
+
+
+def adapter_width(hidden_size: int, reduction_factor: float) -> int:
+    """Width of an adapter, hidden size / factor rounded down; StudyError if there is none."""
+    if not 1 <= reduction_factor <= hidden_size:
+        raise StudyError(
+            f"a reduction_factor of {shown(reduction_factor)} leaves no adapter at a hidden size "
+            f"of {hidden_size}; take 1 to {hidden_size}"
+        )
+    return int(hidden_size // reduction_factor)
 
 
 def check_embeddings(embedding: int, largest: int, wanted: int) -> None:

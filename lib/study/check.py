@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy
 
 from lib import facts
-from lib.data import corpora, local, tasks
+from lib.data import corpora, hub, local, tasks
 from lib.errors import StudyError
 from lib.study import limits, state
 from lib.study.run import Run
@@ -127,12 +127,8 @@ def _settings(run: Run, most: dict) -> str:
             f"pretrain: {run.settings['steps']} steps were asked for; params/models.yaml names no "
             f"text for {run.teacher}: add `text` there, or set steps to 0"
         )
-    adapted = facts.fact("models", run.teacher).get("adapted") or {}
-    if run.step == "adapt" and run.settings["published"] and run.language not in adapted:
-        raise StudyError(
-            f"adapt: no adapted teacher is published for {run.language!r}; there are "
-            f"{', '.join(adapted) or 'none'}: set `published: false` to adapt the teacher here"
-        )
+    if run.step == "adapt" and run.settings["published"]:
+        hub.adaptation(facts.fact("models", run.teacher), run.language)
     return "fit" if most else "not known before the teacher is there"
 
 
@@ -166,12 +162,7 @@ def _reading(runs: list[Run], language: str, tokenizer) -> str:
 def _labels(task: str, language: str, source: facts.Source) -> str:
     """Where the labels of a task come from, and its examples of each part."""
     if source.kind == "hub":
-        forms = tasks.published(facts.fact("tasks", task), language)
-        if not forms:
-            raise StudyError(
-                f"params/languages.yaml names no published {task} data for {language!r}; add their "
-                "name, or use the local source"
-            )
+        forms = tasks.published(task, language)
         return f"hub: published in {len(forms)} forms, fetched when they are read"
     data = tasks.load(task, language, source)
     counts = [f"{len(data.splits[part]):,}" for part in local.PARTS]

@@ -2,11 +2,10 @@
 
 from types import SimpleNamespace
 
-from lib.checks import shown
 from lib.errors import StudyError
 from lib.facts import fact
 from lib.model.families import family
-from lib.model.sizes import check_embeddings, check_hidden_size, max_tokens
+from lib.model.sizes import adapter_width, check_embeddings, check_hidden_size, max_tokens
 from lib.study.run import Run
 
 SPECIAL = 5  # special tokens of most tokenizers
@@ -53,35 +52,17 @@ def check(run: Run, most: dict) -> None:
                 f"{step}: {name} {asked[name]} was asked for; the teacher has {most[name]}: ask "
                 "for no more"
             )
-    _check_form(step, asked, most)
     if step == "hidden" and {"num_attention_heads", "hidden_size"} <= set(most):
         sizes = most["num_attention_heads"], most["hidden_size"], asked["hidden_size"]
         check_hidden_size(*sizes, most["family"].rotary, asked["num_attention_heads"])
         check_embeddings(most.get("embedding_size", 0), *sizes[1:])
+    own = most.get("family")
+    if own and step == "layers":
+        whole = asked["num_hidden_layers"] == most.get("num_hidden_layers")
+        own.check_first_layer(whole or asked["layer_choice"] not in ("last_k", "stride_last"))
     if step == "finetune" and asked["method"] == "adapter":
         cuts = [each.settings["hidden_size"] for each in run.lineage() if each.step == "hidden"]
-        width, factor = [most.get("hidden_size"), *cuts][-1], asked["reduction_factor"]
-        if width and factor > width:
-            raise StudyError(
-                f"finetune: a reduction_factor of {shown(factor)} leaves no adapter at a hidden "
-                f"size of {width}; take 1 to {width}"
-            )
-
-
-def _check_form(step: str, asked: dict, most: dict) -> None:
-    """StudyError if a run asks for what a model of the teacher's type cannot have."""
-    family, choice = most.get("family"), asked.get("layer_choice")
-    fewer = step == "layers" and asked["num_hidden_layers"] != most.get("num_hidden_layers")
-    late = fewer and choice in ("last_k", "stride_last")
-    if late and family and family.first_layer_stays:
-        raise StudyError(
-            f"layers: layer_choice {choice} was asked for; the teacher's first layer has to stay, "
-            "because transformers builds it with other parts: take first_k, stride, first_last_k "
-            "or search"
-        )
-    adapter = step == "finetune" and asked["method"] == "adapter"
-    if adapter and family and family.final_norm and asked["adapter_input"] == "layer_norm":
-        raise StudyError(
-            "finetune: adapter_input layer_norm was asked for; the teacher has no norm after the "
-            "sum of feed-forward part and residual: take ffn"
-        )
+        if width := [most.get("hidden_size"), *cuts][-1]:
+            adapter_width(width, asked["reduction_factor"])
+        if own:
+            own.check_adapter_input(asked["adapter_input"])

@@ -117,10 +117,11 @@ def _pin(run: Run, entry: dict) -> str | None:
         for corpus in facts.facts("corpora").values()
         if "data_set" in corpus
     }
-    for task in facts.facts("tasks").values() if run.language else ():
-        for origin, names in tasks.published(task, run.language):
-            if "data_set" in origin:
-                pins[origin["data_set"].format(**names)] = names["revision"]
+    for task in facts.facts("tasks") if run.language else ():
+        with suppress(StudyError):  # a task without published data has no pin
+            for origin, names in tasks.published(task, run.language):
+                if "data_set" in origin:
+                    pins[origin["data_set"].format(**names)] = names["revision"]
     pin = pins.get(entry.get("data_set"))
     is_commit = pin and re.fullmatch("[0-9a-f]{40}", pin)
     other = is_commit and pin != entry["revision"]

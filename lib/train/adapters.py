@@ -19,6 +19,7 @@ from lib import checks
 from lib.errors import StudyError
 from lib.model import parts
 from lib.model.families import family
+from lib.model.sizes import adapter_width
 
 ADAPTER_INPUTS = ("ffn", "layer_norm")
 
@@ -69,19 +70,15 @@ def add_adapters(
     """Return the same task model with one adapter a layer; only adapters and head are trainable.
 
     They are drawn from a fixed seed; `finetuning` draws them again from the seed of the run.
-    Raises StudyError for a reduction factor that leaves no bottleneck, an unknown adapter_input, a
+    Raises StudyError for a reduction factor that leaves no adapter, an unknown adapter_input, a
     model that has adapters already, and `layer_norm` where a family has no such norm.
     Source: step 5; Pfeiffer et al. (2021), figure 5, with ReLU.
     """
-    width = _width(model.config.hidden_size, reduction_factor)
+    width = adapter_width(model.config.hidden_size, reduction_factor)
     checks.check_choice(adapter_input, ADAPTER_INPUTS, "adapter_input")
     if any(isinstance(module, Bottleneck) for module in model.modules()):
         raise StudyError("the model has adapters already; make the task model again first")
-    if family(model.config).final_norm and adapter_input == "layer_norm":
-        raise StudyError(
-            f"adapter_input layer_norm was asked for; a model of type {model.config.model_type!r} "
-            "has no norm after the sum of feed-forward part and residual: take ffn"
-        )
+    family(model.config).check_adapter_input(adapter_input)
     model.base_model.requires_grad_(False)
     for part in task_head(model):
         part.requires_grad_(True)
@@ -98,9 +95,9 @@ def add_adapters(
 def adapter_parameters(num_hidden_layers: int, hidden_size: int, reduction_factor: float) -> int:
     """Return how many parameters the adapters of an encoder have, without the task head.
 
-    Raises StudyError for a reduction factor that leaves no bottleneck. Source: step 5.
+    Raises StudyError for a reduction factor that leaves no adapter. Source: step 5.
     """
-    width = _width(hidden_size, reduction_factor)
+    width = adapter_width(hidden_size, reduction_factor)
     return num_hidden_layers * (2 * hidden_size * width + width + hidden_size)
 
 
@@ -118,13 +115,3 @@ def draw_linear(module: nn.Linear, deviation: float, generator: torch.Generator)
         module.weight.copy_(drawn)
         if module.bias is not None:
             module.bias.zero_()
-
-
-def _width(hidden_size: int, reduction_factor: float) -> int:
-    """Width of the bottleneck, hidden size / factor rounded down; StudyError if there is none."""
-    if isinstance(reduction_factor, bool) or not 1 <= reduction_factor <= hidden_size:
-        raise StudyError(
-            f"a reduction factor of {reduction_factor} leaves no bottleneck at hidden size "
-            f"{hidden_size}; choose one from 1 to {hidden_size}"
-        )
-    return int(hidden_size // reduction_factor)

@@ -7,7 +7,7 @@ from transformers import AutoConfig
 
 from lib import facts, files
 from lib.checks import check_choice, checked, shown
-from lib.data import package
+from lib.data import hub, package
 from lib.errors import StudyError
 from lib.model import encoder, families, packed
 from lib.model.sizes import max_tokens
@@ -88,19 +88,13 @@ def published_adaptation(entry: dict, language: str):
 
     Raises StudyError if none is published for the language or it cannot be had.
     """
-    adapted, instead = entry.get("adapted", {}), "set `published: false` to adapt the teacher here"
-    if language not in adapted:
-        raise StudyError(
-            f"no adapted teacher is published for {language!r}; there are "
-            f"{', '.join(adapted) or 'none'}: {instead}"
-        )
-    source = adapted[language]
+    source = hub.adaptation(entry, language)
     try:
         return encoder.load(
             source["repository"], source["revision"], entry["repository"], entry["revision"]
         )
     except StudyError as error:
-        raise StudyError(f"{error}; or {instead}") from error
+        raise StudyError(f"{error}; or set `published: false` to adapt it here") from error
 
 
 def _check(configuration: dict) -> set[str]:

@@ -432,7 +432,7 @@ def test_layers_keep_their_kind_and_theta(family):
 @modern
 @pytest.mark.parametrize("choice", ["last_k", "stride_last"])
 def test_a_student_without_the_first_layer_is_refused(family, choice):
-    with pytest.raises(StudyError, match=r"builds the first layer .*keep layer 0, as first_k"):
+    with pytest.raises(StudyError, match=r"first layer has to stay.*take first_k"):
         layers.cut(toys.model(family), 2, choice)
 
 

@@ -67,7 +67,7 @@ MISTAKES = {  # what is changed in a good study -> words of the refusal
     ),
     "an adaptation nobody published": (
         study("steps.adapt.published", True),
-        "adapt: no adapted teacher is published for 'mlt'; there are none: set `published: false`",
+        "no adapted teacher is published for 'mlt'; there are none: set `published: false`",
     ),
     "a tokenizer of shorter text": (
         lambda own: (

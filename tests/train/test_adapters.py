@@ -140,11 +140,11 @@ def test_every_adapter_gets_a_gradient(model):
         assert (weight.grad is not None) == weight.requires_grad, name
 
 
-@pytest.mark.parametrize("factor", [0, -2, 0.5, 13, True, float("nan")])
+@pytest.mark.parametrize("factor", [0, -2, 0.5, 13, float("nan")])
 def test_a_factor_without_bottleneck_is_refused(factor):
-    with pytest.raises(StudyError, match="leaves no bottleneck"):
+    with pytest.raises(StudyError, match="leaves no adapter"):
         add_adapters(toy("bert-token"), factor)
-    with pytest.raises(StudyError, match="leaves no bottleneck"):
+    with pytest.raises(StudyError, match="leaves no adapter"):
         adapter_parameters(2, 12, factor)
 
 

@@ -289,7 +289,9 @@ def test_words_lost_by_truncation_count_as_wrong():
 
 
 def test_a_loss_that_is_not_finite_is_an_error():
-    with pytest.raises(StudyError, match="toy: the loss is not finite at step 8; .*: lower the learning"):
+    with pytest.raises(
+        StudyError, match=r"toy: the loss is not finite at step 8; .*: lower the learning"
+    ):
         run(add_adapters(toy(), 4), learning_rate=1e30)
 
 
