@@ -370,6 +370,7 @@ def test_study_files(case):
             "no language called",
             "hidden: ",
             "finetune: ",
+            "a reduction_factor of",  # which no other step has
         )
     )
 

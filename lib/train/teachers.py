@@ -94,7 +94,7 @@ def published_adaptation(entry: dict, language: str):
             source["repository"], source["revision"], entry["repository"], entry["revision"]
         )
     except StudyError as error:
-        raise StudyError(f"{error}; or set `published: false` to adapt it here") from error
+        raise StudyError(f"{error}; or set `published: false` to adapt the teacher here") from error
 
 
 def _check(configuration: dict) -> set[str]:
