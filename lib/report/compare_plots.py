@@ -67,7 +67,7 @@ def convergence(curves: pandas.DataFrame, up: str) -> Figure | None:
                 axes.set_xlabel(across)
                 axes.set_xlim(left=0)
                 axes.grid(axis="y")
-        legend(figure, grid[0, 0].get_legend_handles_labels()[0])
+        legend(figure, [Line2D([], [], label=line, **look(at)) for at, line in enumerate(lines)])
     return figure
 
 

@@ -9,11 +9,19 @@ from lib import files
 from lib.errors import StudyError
 from lib.model import encoder
 
+_NOTES = "notes.json"
+
 
 def free(out: str) -> Path:
-    """The absolute path of a folder to make; StudyError if it holds something already."""
+    """The absolute path of a folder to make; StudyError if it holds something already.
+
+    If that is a whole result, what a kill left of its stages goes.
+    """
     folder = Path(out).expanduser().absolute()
     if not out or folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+        work, card = _work(folder), folder / "README.md"
+        if card.is_file() and _notes(work).get("card") == card.read_text(encoding="utf-8"):
+            _remove(work)
         raise StudyError(f"out: {out!r} is not a new or empty folder; name one for the result")
     return folder
 
@@ -26,12 +34,12 @@ class Work:
     """
 
     def __init__(self, out: Path, request: dict):
-        self.out, self.folder = out, out.with_name(f"{out.name}.work")
-        self._file, self._made = self.folder / "notes.json", False
+        self.out, self.folder = out, _work(out)
+        self._file, self._made = self.folder / _NOTES, False
         self._lock = contextlib.ExitStack()
         self._lock.enter_context(files.alone(self.folder, f"making {self.out}"))
         request = json.loads(json.dumps(request))
-        before = self._notes().get("request", {})
+        before = _notes(self.folder).get("request", {})
         if any(file != self._file for file in self.folder.glob("*")) and before != request:
             self._lock.close()
             names = [
@@ -46,10 +54,9 @@ class Work:
 
     def noted(self, name: str, make):
         """The value noted under a name; where there is none, `make()` gives it, and it is noted."""
-        if name not in self._notes():
-            value = make()
-            files.write_json(self._file, self._notes() | {name: value})
-        return self._notes()[name]
+        if name not in _notes(self.folder):
+            self._note(name, make())
+        return _notes(self.folder)[name]
 
     def has(self, stage: str) -> bool:
         """Whether a stage is finished; a printed line says so."""
@@ -80,13 +87,30 @@ class Work:
         """The folder `out`: the result with its card, whole. The stages go, if they are there."""
         if not self._made:
             free(str(self.out))
+            self._note("card", card)
             with files.whole_folder(self.out) as part:
                 shutil.copytree(self.result, part, dirs_exist_ok=True)
                 (part / "README.md").write_text(card, encoding="utf-8")
             self._made = True
-        shutil.rmtree(self.folder, ignore_errors=True)
+        _remove(self.folder)
         self._lock.close()
         return self.out
 
-    def _notes(self) -> dict:
-        return json.loads(self._file.read_text(encoding="utf-8")) if self._file.exists() else {}
+    def _note(self, name: str, value) -> None:
+        files.write_json(self._file, _notes(self.folder) | {name: value})
+
+
+def _work(out: Path) -> Path:
+    return out.with_name(f"{out.name}.work")
+
+
+def _notes(work: Path) -> dict:
+    file = work / _NOTES
+    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+
+
+def _remove(work: Path) -> None:
+    """Remove all stages, then the notes."""
+    for stage in work.glob("*/"):
+        shutil.rmtree(stage, ignore_errors=True)
+    shutil.rmtree(work, ignore_errors=True)

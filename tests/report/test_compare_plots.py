@@ -118,6 +118,16 @@ def test_losses_against_steps_and_seconds():
     assert len({(line.get_marker(), line.get_linestyle()) for line in left.lines}) == 2
 
 
+def test_losses_have_a_legend_with_the_lines_of_all_panels():
+    rows = [("Maltese", "kl", 1), ("Slovak", "kl", 1), ("Slovak", "mse", 1)]
+    curves = pandas.DataFrame(rows, columns=["panel", "line", "step"]).assign(seconds=2.0, loss=3.0)
+    figure = compare_plots.convergence(curves, "loss")
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["kl", "mse"]
+    drawn = {line.get_label(): line.get_color() for line in figure.axes[2].lines}
+    assert [line.get_color() for line in legend.get_lines()] == [drawn["kl"], drawn["mse"]]
+
+
 def test_a_line_may_lack_a_panel():
     """Words and numbers alike: the panel then has the other lines only."""
     for values in (["last_k", "random"], [1, 2]):

@@ -53,13 +53,28 @@ def test_the_result_is_whole_or_not_there(tmp_path):
     assert files == {"a": "1", "README.md": "the card"} and not work.folder.exists()
 
 
+def test_what_a_kill_after_the_result_leaves_goes_with_the_next_request(tmp_path, monkeypatch):
+    work = stages.Work(tmp_path / "out", {"seed": 1})
+    for stage in ("result", "layers"):
+        (work.folder / stage).mkdir()
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(
+            stages.shutil, "rmtree", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt)
+        )
+        work.finish("the card")
+    assert (tmp_path / "out" / "README.md").exists() and (work.folder / "layers").exists()
+    with pytest.raises(StudyError, match="not a new or empty folder"):
+        stages.free(str(tmp_path / "out"))
+    assert not work.folder.exists()
+
+
 def test_a_folder_that_was_filled_meanwhile_is_not_replaced(tmp_path):
     work = stages.Work(stages.free(str(tmp_path / "out")), {})
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine").write_text("mine", encoding="utf-8")
     with pytest.raises(StudyError, match="not a new or empty folder"):
         work.finish("")
-    assert (tmp_path / "out" / "mine").exists()
+    assert (tmp_path / "out" / "mine").exists() and work.folder.exists()
     for used in ("", str(tmp_path / "out"), str(tmp_path / "out" / "mine")):
         with pytest.raises(StudyError, match="not a new or empty folder"):
             stages.free(used)
