@@ -166,7 +166,7 @@ def entry_of(entries: dict, key, what: str, place: str, missing: str = "add an e
     """The entry with this key; StudyError says which `place` has, and what to do if it is none."""
     if key not in list(entries):
         raise StudyError(
-            f"no {what} called {shown(key)}; {place} has {', '.join(map(str, entries))}: take one "
-            f"of these or {missing}"
+            f"no {what} called {shown(key)}; {place} has {', '.join(map(str, entries)) or 'none'}: "
+            f"take one of these or {missing}"
         )
     return entries[key]

@@ -11,7 +11,7 @@ import re
 import urllib.request
 from pathlib import Path
 
-from lib import files
+from lib import checks, files
 from lib.errors import StudyError
 
 
@@ -43,12 +43,8 @@ def rows(
         return list(data), data.features or {}
 
     table, features = _with_builder(name, config, served, read)
-    for column in columns:
-        if table and column not in table[0]:
-            raise StudyError(
-                f"{name} has no column {column!r}; it has {', '.join(table[0])}: the data set has "
-                "changed, correct params/"
-            )
+    for column in columns if table else ():
+        checks.entry_of(table[0], column, "column", name, "correct params/: it has changed")
     values = [[_named(row[column], features.get(column)) for column in columns] for row in table]
     if limit:
         text = json.dumps(values, ensure_ascii=False)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lib import files
+from lib.checks import entry_of
 from lib.errors import StudyError
 
 PARTS = ("train", "dev", "test")
@@ -33,12 +34,9 @@ def task(entry: dict, language: str, root: Path) -> dict[str, Path]:
     """
     place = root / "tasks" / entry["folder"]
     folders = {folder.name: folder for folder in sorted(place.glob("*")) if folder.is_dir()}
-    if language not in folders:
-        raise StudyError(
-            f"{place} has no folder {language!r}; it has {', '.join(folders) or 'none'}: add one "
-            f"with train, dev and test as .{' or .'.join(entry['extensions'])}"
-        )
-    return {part: only(folders[language], part, entry["extensions"]) for part in PARTS}
+    parts = f"add one with train, dev and test as .{' or .'.join(entry['extensions'])}"
+    folder = entry_of(folders, language, "folder", str(place), parts)
+    return {part: only(folder, part, entry["extensions"]) for part in PARTS}
 
 
 def only(folder: Path, stem: str, extensions: Sequence[str]) -> Path:

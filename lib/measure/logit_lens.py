@@ -41,11 +41,6 @@ def lens(model, tokenizer, sentence: str, position: int, top: int = 5) -> dict:
             f"position {position} was asked for; the sentence has the tokens 0 to {len(places) - 1}"
             f"{cut}: take one of these"
         )
-    if not 1 <= top <= model.config.vocab_size:
-        raise StudyError(
-            f"the {top} most probable tokens were asked for; the vocabulary has "
-            f"{model.config.vocab_size}: take 1 or more"
-        )
     ids = torch.tensor([text.ids], device=model.device)
     ids[0, places[position]] = tokenizer.mask_token_id
     batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}

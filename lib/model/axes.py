@@ -98,8 +98,11 @@ def _config(old, layers: list[int], neurons, hidden, heads, vocabulary):
         config.num_attention_heads = heads.shape[-2]
     if hidden is not None:
         config.hidden_size = len(hidden)
-        _keep_embeddings(config, old)
         rotary.keep_frequencies(config, old)
+        if family(old).own_embedding_size:
+            check_embeddings(old.embedding_size, old.hidden_size, config.hidden_size)
+            if old.embedding_size == old.hidden_size:  # they follow the hidden size
+                config.embedding_size = config.hidden_size
     if neurons is not None:
         setattr(config, names.get("intermediate_size", "intermediate_size"), len(neurons[0]))
     if vocabulary is not None:
@@ -111,12 +114,3 @@ def _config(old, layers: list[int], neurons, hidden, heads, vocabulary):
         if family(config).position_offset:  # the rows before the first position go with the tokens
             config.max_position_embeddings -= old.pad_token_id - config.pad_token_id
     return config
-
-
-def _keep_embeddings(config, old) -> None:
-    """Embeddings follow the hidden size where they have the same; else they keep theirs."""
-    if not family(old).own_embedding_size:
-        return
-    check_embeddings(old.embedding_size, old.hidden_size, config.hidden_size)
-    if old.embedding_size == old.hidden_size:
-        config.embedding_size = config.hidden_size

@@ -144,7 +144,8 @@ def _check_tensors(model, report: dict, source) -> None:
     }
     absent = set(parts.head(model))
     if absent <= found["missing_keys"]:
-        found["missing_keys"] -= {name for name in model.state_dict() if _outside(model, name)}
+        inside = f"{model.base_model_prefix}."
+        found["missing_keys"] = {name for name in found["missing_keys"] if name.startswith(inside)}
         without_head(model)
     else:
         model.config.architectures = [type(model).__name__]
@@ -160,8 +161,3 @@ def _check_tensors(model, report: dict, source) -> None:
             raise StudyError(
                 f"{source}: {name} holds values that are not finite; fetch or make the model again"
             )
-
-
-def _outside(model, name: str) -> bool:
-    """Whether a tensor of this name is one of the head."""
-    return not name.startswith(f"{model.base_model_prefix}.")

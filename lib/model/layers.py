@@ -1,5 +1,6 @@
 """Cut 1, fewer layers: the layers of the teacher that the student starts from (paper, step 1)."""
 
+from lib.checks import check_choice
 from lib.errors import StudyError
 from lib.model import axes, encoder
 from lib.model.families import family
@@ -26,8 +27,7 @@ def choose(count: int, kept: int, layer_choice: str) -> list[int]:
         "stride_last": ((number + 1) * count // kept - 1 for number in range(kept)),
         "first_last_k": (*range(front), *range(count - (kept - front), count)),
     }
-    if layer_choice not in choices:
-        raise StudyError(f"no layer choice {layer_choice!r}; there are {', '.join(choices)}")
+    check_choice(layer_choice, choices, "layer_choice")
     return list(choices[layer_choice])
 
 

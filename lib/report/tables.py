@@ -5,7 +5,7 @@ import math
 import pandas
 
 from lib import facts, files
-from lib.errors import StudyError
+from lib.checks import entry_of
 from lib.report import style
 from lib.report.words import NOT_RUN
 
@@ -14,13 +14,8 @@ NOTHING = "This study has no records of this kind, so there is nothing to show."
 
 def published(name: str) -> pandas.DataFrame:
     """The published numbers of data/paper/<name>.csv; the column `source` says their origin."""
-    known = sorted(file.stem for file in files.PAPER.glob("*.csv"))
-    if name not in known:
-        raise StudyError(
-            f"no published numbers called {name!r}; data/paper has {', '.join(known)}: take one of "
-            "these"
-        )
-    return pandas.read_csv(files.PAPER / f"{name}.csv")
+    known = {file.stem: file for file in sorted(files.PAPER.glob("*.csv"))}
+    return pandas.read_csv(entry_of(known, name, "published numbers", "data/paper", "add a file"))
 
 
 def text_seen(teacher: str) -> dict[str, float]:

@@ -12,6 +12,7 @@ python -m lib.study leaks e5          count the test examples that the training 
 """
 
 import argparse
+import functools
 import itertools
 import sys
 
@@ -54,10 +55,6 @@ def _collect(runs: list[Run], publishing: bool = False) -> None:
     print(f"{len(found)} records of {study} in {folder}")
 
 
-def _publish(runs: list[Run]) -> None:
-    _collect(runs, publishing=True)
-
-
 def _restore(runs: list[Run]) -> None:
     study = runs[0].study.name
     print(f"{publish.restore(study)} records of {study} were taken from {files.RESULTS}")
@@ -83,7 +80,12 @@ def _leaks(runs: list[Run]) -> None:
 
 
 _COMMANDS = {"status": _status, "check": _check, "make": _make, "collect": _collect}
-_COMMANDS |= {"publish": _publish, "restore": _restore, "repeat": _repeat, "leaks": _leaks}
+_COMMANDS |= {
+    "publish": functools.partial(_collect, publishing=True),
+    "restore": _restore,
+    "repeat": _repeat,
+    "leaks": _leaks,
+}
 
 
 def main() -> None:

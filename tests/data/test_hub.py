@@ -387,10 +387,10 @@ def test_changed_columns_are_named(tmp_path):
         )
     assert (
         said["streamed"] == said["whole"]
-        and "cis-lmu/GlotCC-V1 has no column 'content'; it has document" in said["whole"]
+        and "no column called 'content'; cis-lmu/GlotCC-V1 has document" in said["whole"]
     )
     assert (
-        "Davlan/sib200 has no column 'category'; it has text, topic: the data set has changed"
+        "no column called 'category'; Davlan/sib200 has text, topic: take one of these or correct"
         in said["task"]
     )
 

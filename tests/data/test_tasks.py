@@ -157,10 +157,10 @@ def test_labels_that_only_test_has_count_as_wrong(tmp_path, capsys):
             "slk",
             "local",
             0,
-            "has no folder 'slk'; it has xyz: add one with train, dev and test as .tsv or .csv",
+            "sentiment has xyz: take one of these or add one with train, dev and test as .tsv or .csv",
         ),
-        ("tc", "xyz", "local", 0, "topic has no folder 'xyz'; it has none"),
-        ("sa", "../xyz", "local", 0, "no folder '../xyz'"),
+        ("tc", "xyz", "local", 0, "no folder called 'xyz'; "),
+        ("sa", "../xyz", "local", 0, "no folder called '../xyz'"),
         ("sa", "xyz", "web", 0, "source: 'web' is none of"),
         ("sa", "xyz", "local", -1, "a limit of -1"),
         (

@@ -69,8 +69,8 @@ def test_a_stride_begins_at_the_first_layer_or_ends_at_the_last():
         (0, "last_k", "0 layers were asked for; the teacher has 12: take 1 to 12"),
         (13, "stride", "13 layers were asked for"),
         (-1, "first_k", "-1 layers"),
-        (6, "middle", "no layer choice 'middle'; there are last_k, first_k"),
-        (6, "", "no layer choice ''"),
+        (6, "middle", "layer_choice: 'middle' is none of last_k, first_k"),
+        (6, "", "layer_choice: '' is none of"),
     ],
 )
 def test_refusals(kept, layer_choice, said):

@@ -175,11 +175,11 @@ LABELS = {
     ),
     "no folder of the language": (
         moved(TOPIC, "tasks/topic/maltese"),
-        "tasks/topic has no folder 'mlt'; it has maltese: add one with train, dev and test",
+        "tasks/topic has maltese: take one of these or add one with train, dev and test",
     ),
     "no folder of the task": (
         moved("tasks/topic", "tasks/topics"),
-        "tasks/topic has no folder 'mlt'; it has none: add one with train, dev and test as .tsv",
+        "tasks/topic has none: take one of these or add one with train, dev and test as .tsv",
     ),
     "files beside the folder of the language": (
         both(
@@ -315,7 +315,7 @@ LABELS = {
     ),
     "an answer for one task only": (
         study("tasks", ["tc", "sa", "pos"]),
-        "labels sa mlt: {own}/tasks/sentiment has no folder 'mlt'; it has none",
+        "labels sa mlt: no folder called 'mlt'; {own}/tasks/sentiment has none",
     ),
 }
 TEACHERS = {
