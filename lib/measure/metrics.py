@@ -43,35 +43,30 @@ def score(metric: str, gold: Sequence, predicted: Sequence) -> dict[str, float]:
 
 
 def interval(
-    metric: str, gold: Sequence, predicted: Sequence, rounds: int = 1000
+    metric: str,
+    gold: Sequence,
+    predicted: Sequence,
+    reference: Sequence | None = None,
+    rounds: int = 1000,
 ) -> tuple[float, float]:
     """Lower and upper end (0 to 1) of the 95 % bootstrap interval of `metric` over test examples.
 
     Examples (for tags: whole sentences) are drawn with replacement, `rounds` test sets with the
     seed 0. The interval shows how far the score depends on the choice of the test examples, not on
-    the training seed. Raises StudyError as `score` does. Source: Efron (1979); not in the paper.
+    the training seed. With the predictions of a `reference` it is that of the difference to them
+    (-1 to 1): both are scored on each drawn test set, so the difficulty of a test set cancels out.
+    Raises StudyError as `score` does. Source: Efron (1979); not in the paper.
     """
-    (drawn,) = _drawn(metric, gold, [predicted], rounds)
-    return _ends(drawn)
-
-
-def paired_interval(
-    metric: str, gold: Sequence, predicted: Sequence, reference: Sequence, rounds: int = 1000
-) -> tuple[float, float]:
-    """Lower and upper end (-1 to 1) of the 95 % interval of a difference on the same examples.
-
-    The difference is `metric` of `predicted` minus that of `reference`. Both are scored on each
-    drawn test set, so the difficulty of a test set cancels out: the interval is narrower than two
-    of `interval` suggest. With 0 outside the interval the sign does not depend on these examples.
-    Raises StudyError as `score` does.
-    """
-    first, second = _drawn(metric, gold, [predicted, reference], rounds)
-    return _ends(first - second)
-
-
-def _ends(drawn: numpy.ndarray) -> tuple[float, float]:
+    sides = [predicted] if reference is None else [predicted, reference]
+    for side in sides:
+        _check(metric, gold, side)
+    draws = numpy.random.default_rng(0).multinomial(
+        len(gold), [1 / len(gold)] * len(gold), size=rounds
+    )
+    counts = (_counts(metric, gold, side) for side in sides)
+    drawn, *others = (_value(metric, numpy.tensordot(draws, count, axes=1)) for count in counts)
     # Computed and not typed as 0.025 and 0.975: these differ in the last digit.
-    low, high = numpy.quantile(drawn, [(1 - 0.95) / 2, (1 + 0.95) / 2])
+    low, high = numpy.quantile(drawn - sum(others), [(1 - 0.95) / 2, (1 + 0.95) / 2])
     return float(low), float(high)
 
 
@@ -82,17 +77,6 @@ def _of_all(metric, gold, predicted) -> float:
             [[tag for tags in side for tag in (*tags, "O")]] for side in (gold, predicted)
         )
     return float(_value(metric, _counts(metric, gold, predicted).sum(0)))
-
-
-def _drawn(metric, gold, predictions: list, rounds: int) -> list[numpy.ndarray]:
-    """The scores (rounds,) of each of the predictions, all on the same drawn test sets."""
-    for predicted in predictions:
-        _check(metric, gold, predicted)
-    draws = numpy.random.default_rng(0).multinomial(
-        len(gold), [1 / len(gold)] * len(gold), size=rounds
-    )
-    counts = [_counts(metric, gold, predicted) for predicted in predictions]
-    return [_value(metric, numpy.tensordot(draws, count, axes=1)) for count in counts]
 
 
 def _check(metric, gold, predicted):

@@ -38,7 +38,7 @@ def paired(run: Run) -> dict:
         if theirs and theirs["gold"] == gold:
             both = [answers["predictions"] for answers in (ours, theirs)]
             left, right = (metrics.score(metric, gold, answers)[metric] for answers in both)
-            interval = metrics.paired_interval(metric, gold, *both)
+            interval = metrics.interval(metric, gold, *both)
             between = {"difference": left - right, "interval": list(interval)}
             result[name] = {"to": reference.id} | between
     return result

@@ -157,7 +157,7 @@ def test_labels_that_only_test_has_count_as_wrong(tmp_path, capsys):
             "slk",
             "local",
             0,
-            "sentiment has xyz: take one of these or add one with train, dev and test as .tsv or .csv",
+            "has xyz: take one of these or add one with train, dev and test as .tsv or .csv",
         ),
         ("tc", "xyz", "local", 0, "no folder called 'xyz'; "),
         ("sa", "../xyz", "local", 0, "no folder called '../xyz'"),

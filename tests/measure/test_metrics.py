@@ -8,7 +8,7 @@ from seqeval.metrics import f1_score as seqeval_f1
 from sklearn.metrics import f1_score
 
 from lib.errors import StudyError
-from lib.measure.metrics import interval, paired_interval, score
+from lib.measure.metrics import interval, score
 
 NER = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
 UPOS = [
@@ -179,9 +179,9 @@ def test_paired_interval_is_that_of_scoring_both_on_each_drawn_test_set(metric, 
             for side in (first, second)
         )
         gaps.append(ours - theirs)
-    found = paired_interval(metric, gold, first, second, rounds=50)
+    found = interval(metric, gold, first, second, rounds=50)
     assert found == pytest.approx(numpy.quantile(gaps, [0.025, 0.975]))
-    low, high = paired_interval(metric, gold, second, first, rounds=50)
+    low, high = interval(metric, gold, second, first, rounds=50)
     assert (-high, -low) == pytest.approx(found)
 
 
@@ -193,10 +193,10 @@ def test_a_paired_interval_sees_what_two_single_ones_hide():
         for row, (tags, answers) in enumerate(zip(gold, second, strict=True))
     ]
     (_, high), (low, _) = interval("accuracy", gold, second), interval("accuracy", gold, first)
-    assert low < high and paired_interval("accuracy", gold, first, second)[0] > 0
-    assert paired_interval("accuracy", gold, first, first) == (0.0, 0.0)
+    assert low < high and interval("accuracy", gold, first, second)[0] > 0
+    assert interval("accuracy", gold, first, first) == (0.0, 0.0)
     with pytest.raises(StudyError, match="2 gold and 1 predicted"):
-        paired_interval("macro_f1", ["a", "b"], ["a", "b"], ["a"])
+        interval("macro_f1", ["a", "b"], ["a", "b"], ["a"])
 
 
 def test_interval_holds_the_score_and_narrows_with_more_examples():

@@ -55,7 +55,7 @@ def test_the_difference_to_the_teacher_and_to_the_baselines():
         assert found[name] == {
             "to": other.id,
             "difference": score - metrics.score("accuracy", GOLD, predictions)["accuracy"],
-            "interval": list(metrics.paired_interval("accuracy", GOLD, WORSE, predictions)),
+            "interval": list(metrics.interval("accuracy", GOLD, WORSE, predictions)),
         }
     assert set(answers.paired(teacher)) == {"majority"} and answers.paired(majority) == {}
     assert answers.paired(scored("vocabulary")) == {} and answers.paired(run.parent) == {}
