@@ -103,7 +103,8 @@ class StudyTrainer(Trainer):
                 "training ran; run it again"
             )
         best = checkpoints.path(self.folder, self.state.best_global_step) / "model.safetensors"
-        self.model.load_state_dict(load_file(best), strict=False)  # without tied or frozen weights
+        found = self.model.load_state_dict(load_file(best), strict=False)  # trained, none twice
+        assert not found.unexpected_keys, found
         return self.state.log_history
 
 

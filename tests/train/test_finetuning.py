@@ -5,6 +5,7 @@ import random
 
 import pytest
 import torch
+import toys
 from safetensors import safe_open
 from transformers import (
     BertConfig,
@@ -19,6 +20,7 @@ from transformers import (
 from lib.data import encoding, tasks
 from lib.errors import StudyError
 from lib.measure import metrics
+from lib.model import task_head
 from lib.train import checkpoints, finetuning, progress
 from lib.train.adapters import add_adapters
 from lib.train.finetuning import collate, draw_task_weights, finetune_task, predict
@@ -198,6 +200,16 @@ def test_an_early_best_epoch_is_kept_though_training_goes_on(monkeypatch):
     assert run(model)["best_epoch"] == 2
     assert all(torch.equal(weight, seen[1][name]) for name, weight in model.named_parameters())
     assert not all(torch.equal(seen[1][name], seen[5][name]) for name in seen[1])
+
+
+@pytest.mark.parametrize("family", toys.EVERY)
+def test_the_best_epoch_comes_back_in_every_family(family, monkeypatch):
+    encoder = toys.model(family, num_hidden_layers=2)
+    model, seen = task_head.with_task_head(encoder, "token", LABELS["token"], 1), []
+    scripted(monkeypatch, [0.8, 0.3, 0.5], seen, model)
+    finetune_task(model, task(), toys.tokenizer(family), SETTINGS | {"epochs": 2}, 1)
+    assert all(torch.equal(weight, seen[0][name]) for name, weight in model.named_parameters())
+    assert not all(torch.equal(seen[0][name], seen[1][name]) for name in seen[0])
 
 
 @pytest.mark.parametrize("kind", METRIC)
