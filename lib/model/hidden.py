@@ -120,7 +120,9 @@ def _on_shared_basis(model, hidden_size: int, heads: torch.Tensor, batches, fitt
     whole, precision = fitted_to or model, "auto" if fitted_to else "float32"
     goals = parts.goals(whole, kept)
     with device.at_work(model), device.at_work(whole):
-        basis = shared_basis(whole, batches, goals, precision)[:, :hidden_size]
+        basis = torch.eye(hidden_size, device=model.device)  # if nothing is cut, nothing turns
+        if hidden_size < model.config.hidden_size:
+            basis = shared_basis(whole, batches, goals, precision)[:, :hidden_size]
         result = rotated(model, basis, heads)
         fit_norms(result, whole, basis, batches, bool(fitted_to), goals)
     return result.to(model.device)
