@@ -82,11 +82,11 @@ def fit_norms(small, whole, basis, batches: list[dict], matrices=False, goals=No
             refit.correct(writer[norm], map(lacks, range(len(batches))))
         own = target.normalized_shape == (len(basis),)  # else its axis was not cut
         turn = basis if own else torch.eye(*target.normalized_shape, device=basis.device)
-        x, y, xy, xx, count = *turn.new_zeros(4, turn.shape[1], dtype=torch.float64), 0
+        x, y, xy, xx, count = *torch.zeros(4, turn.shape[1], dtype=torch.float64), 0
         for number, leaving in enumerate(wanted):
             (entering,) = fitted.entering(number, norm)
             states = nn.functional.layer_norm(entering, norm.normalized_shape, eps=norm.eps)
-            states, taught = states.double(), (target(leaving) @ turn).double()
+            states, taught = (each.cpu().double() for each in (states, target(leaving) @ turn))
             x, y, count = x + states.sum(0), y + taught.sum(0), count + len(states)
             xy, xx = xy + (states * taught).sum(0), xx + states.square().sum(0)
         if norm.bias is None:
