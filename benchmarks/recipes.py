@@ -1,9 +1,9 @@
 """Quality against seconds: how good a student is after how long, by recipe.
 
 Each recipe makes students of the same sizes from the same teacher and text: those of the study e5.
-The quality is the mean score on dev of linear classifiers that learn from the frozen vectors of
-the student. Seconds are those of this process's processor time, on a GPU those of the clock, and
-leave out the judging.
+The quality is the mean score of linear classifiers that learn from the frozen vectors of the
+student, cross-validated on train and dev. Seconds are those of this process's processor time, on a
+GPU those of the clock, and leave out the judging.
 """
 
 import tempfile
