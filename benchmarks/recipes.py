@@ -1,9 +1,9 @@
 """Quality against seconds: how good a student is after how long, by recipe.
 
 Each recipe makes students of the same sizes from the same teacher and text: those of the study e5.
-The quality is the mean score on dev of linear classifiers that learn from the frozen vectors of
-the student. Seconds are those of this process's processor time, on a GPU those of the clock, and
-leave out the judging.
+The quality is the mean score of linear classifiers that learn from the frozen vectors of the
+student, cross-validated on train and dev. Seconds are those of this process's processor time, on a
+GPU those of the clock, and leave out the judging.
 """
 
 import tempfile
@@ -14,19 +14,23 @@ import numpy
 import torch
 from sklearn.linear_model import RidgeClassifier
 from sklearn.metrics import accuracy_score, f1_score
+from sklearn.model_selection import GroupKFold, cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from lib.data import batches, encoding, tasks, texts
 from lib.errors import StudyError
 from lib.measure import hidden_states, layer_search
-from lib.model import axes, device, encoder, ffn, hidden, layers, refit, sizes
+from lib.model import axes, device, encoder, ffn, hidden, layers, sizes
 from lib.study import make, notebook, plan, state
 from lib.train import distillation, trainer
 from lib.train import recipe as rules
 
 LANGUAGE, TASKS, EXAMPLES = "slk", ("tc", "sa", "pos"), 700  # of train, and as many of dev
-WIDTHS, LENGTH, SEED = (228,), 128, 1
+WIDTHS, LENGTH, SEED, FOLDS = (228, 156), 128, 1, 5
 RECIPES = ("paper", "shared_basis", "calibrated")
 CUTS = ("layers", "ffn", "hidden")
+EARLY = (25, 50, 100)  # steps, before the first judgement
 
 
 def recipe(size: str, name: str, threads: int) -> dict:
@@ -65,7 +69,7 @@ def race(teacher, tokenizer, text: dict, judged: list, cuts: dict, widths: tuple
         return quality(student, tokenizer, judged) | similar
 
     watch = Watch(judge)
-    sample = batches.encode(train[: refit.SENTENCES], tokenizer, LENGTH)
+    sample = batches.encode(train[: distillation.SENTENCES], tokenizer, LENGTH)
     sample = [*map(hidden_states.unmasked, batches.masked_batches(sample, tokenizer, 64, SEED))]
 
     def distil(student, taught_by, step):
@@ -77,19 +81,20 @@ def race(teacher, tokenizer, text: dict, judged: list, cuts: dict, widths: tuple
             trainer.fit(student, loss, tokenizer, some, *rest)
         return student.to(device.device())
 
-    six = _fewer_layers(teacher, tokenizer, train, sample, cuts["layers"])
+    numbers = _chosen_layers(teacher, tokenizer, train, cuts["layers"])
+    six = axes.take(teacher, layers=numbers)
     watch.note("layers, cut", six)
     six = distil(six, teacher, "layers")
     kept = ffn.most_important(ffn.output_change(six, sample), cuts["ffn"]["intermediate_size"])
     narrow = ffn.cut(six, kept)
-    if cuts["ffn"]["refit"]:
-        refit.outputs(narrow, six, sample)
     watch.note("ffn, cut", narrow)
-    taught_by = teacher if cuts["hidden"]["taught_by"] == "teacher" else narrow
+    whole = cuts["hidden"]["taught_by"] == "teacher"
+    taught_by, fitted_to = (teacher, (teacher, numbers)) if whole else (narrow, ())
     shared, spent, students = watch.points, watch.seconds(), {}
     for width in widths:
         watch.begin(list(shared), spent)
-        small = hidden.start(narrow, width, cuts["hidden"]["hidden_start"], SEED, sample)
+        start = (narrow, width, cuts["hidden"]["hidden_start"], SEED, sample, 0)
+        small = hidden.start(*start, *fitted_to)
         watch.note("hidden, cut", small)
         small = distil(small, taught_by, "hidden")
         watch.note("hidden, best", small)
@@ -97,18 +102,12 @@ def race(teacher, tokenizer, text: dict, judged: list, cuts: dict, widths: tuple
     return {"teacher": judge(teacher), "students": students}
 
 
-def _fewer_layers(teacher, tokenizer, train: list[str], sample: list[dict], settings: dict):
+def _chosen_layers(teacher, tokenizer, train: list[str], settings: dict) -> list[int]:
     choice, kept = settings["layer_choice"], settings["num_hidden_layers"]
-    count = teacher.config.num_hidden_layers
     if choice == "search":
         some = train[: layer_search.SENTENCES]
-        numbers = layer_search.search(teacher, tokenizer, some, kept)
-    else:
-        numbers = layers.choose(count, kept, choice)
-    student = axes.take(teacher, layers=numbers)
-    if settings["refit"]:
-        refit.outputs(student, teacher, sample, numbers)
-    return student
+        return layer_search.search(teacher, tokenizer, some, kept)
+    return layers.choose(teacher.config.num_hidden_layers, kept, choice)
 
 
 class Watch:
@@ -140,12 +139,18 @@ class Watch:
 
 
 class Watched:
-    """A loss of lib.train that calls `note(student)` whenever the Trainer judges the student."""
+    """A loss of lib.train that calls `note(student)` after EARLY steps, and whenever the Trainer
+    judges the student.
+    """
 
     def __init__(self, loss, note):
         self.loss, self.note, self.ignorant = loss, note, loss.ignorant
+        self.steps = 0
 
     def __call__(self, student, batch: dict) -> dict:
+        if self.steps in EARLY:
+            self.note(student)
+        self.steps += 1
         return self.loss(student, batch)
 
     def judge(self, student, masked: list[dict], precision: str) -> dict:
@@ -159,40 +164,42 @@ def _clock():
 
 
 def quality(model, tokenizer, judged: list) -> dict[str, float]:
-    """Task -> the score on dev of a ridge classifier on the model's frozen vectors, and the mean.
+    """Task -> the score of a ridge classifier on the model's frozen vectors, and the mean score.
 
-    Vectors have a mean of 0 and a deviation of 1 on train.
+    Each of FOLDS parts of train and dev is answered by a classifier that learns from the others.
     """
     result = {}
     for task in judged:
-        (given, wanted), (unseen, gold) = (
-            _vectors(model, tokenizer, task, part) for part in ("train", "dev")
-        )
-        mean, deviation = given.mean(0), given.std(0) + 1e-6
-        learned = RidgeClassifier(alpha=len(given) / 10).fit((given - mean) / deviation, wanted)
-        found = learned.predict((unseen - mean) / deviation)
+        parts = [_vectors(model, tokenizer, task, part) for part in ("train", "dev")]
+        given, gold, texts = (numpy.concatenate(both) for both in zip(*parts, strict=True))
+        learner = make_pipeline(StandardScaler(), RidgeClassifier(alpha=len(given) / 10))
+        folds = {"cv": GroupKFold(FOLDS), "groups": texts}  # the words of a text stay together
+        found = cross_val_predict(learner, given, gold, **folds)
         macro = task.metric == "macro_f1"
         score = f1_score(gold, found, average="macro") if macro else accuracy_score(gold, found)
         result[task.name] = round(float(score), 4)
     return result | {"mean": round(sum(result.values()) / len(result), 4)}
 
 
-def _vectors(model, tokenizer, task, part: str) -> tuple[numpy.ndarray, numpy.ndarray]:
-    """One vector a text (N, H), or one a word, and their label ids (N,)."""
+def _vectors(model, tokenizer, task, part: str) -> tuple[numpy.ndarray, ...]:
+    """One vector a text (N, H), or one a word, their label ids (N,), and their texts (N,)."""
+    read = [text for text, _ in task.splits[part]]
+    texts = numpy.array([str(text) for text in read])
     examples = encoding.encode(task, part, tokenizer, LENGTH)
     if task.kind == "sequence":
-        read = [text for text, _ in task.splits[part]]
         vectors = hidden_states.sentence_vectors(model, tokenizer, read, LENGTH)
-        return vectors.numpy(), numpy.array([example["labels"] for example in examples])
-    examples.sort(key=lambda example: len(example["input_ids"]))
-    vectors, labels = [], []
-    for begin in range(0, len(examples), 64):
-        some = examples[begin : begin + 64]
+        return vectors.numpy(), numpy.array([example["labels"] for example in examples]), texts
+    vectors, labels, numbers = [], [], []
+    order = sorted(range(len(examples)), key=lambda at: len(examples[at]["input_ids"]))
+    for begin in range(0, len(order), 64):
+        some = [examples[at] for at in order[begin : begin + 64]]
         ids, attention = batches.padded([each["input_ids"] for each in some], 0)
         wanted, _ = batches.padded([each["labels"] for each in some], encoding.IGNORED)
         batch = {"input_ids": ids.to(model.device), "attention_mask": attention.to(model.device)}
         with device.evaluating(model), device.autocast(model.config):
             states = encoder.hidden_states(model, batch).float().cpu()
-        vectors.append(states[wanted != encoding.IGNORED])
-        labels.append(wanted[wanted != encoding.IGNORED])
-    return torch.cat(vectors).numpy(), torch.cat(labels).numpy()
+        where = wanted != encoding.IGNORED
+        vectors.append(states[where])
+        labels.append(wanted[where])
+        numbers += numpy.repeat(order[begin : begin + 64], where.sum(1)).tolist()
+    return torch.cat(vectors).numpy(), torch.cat(labels).numpy(), texts[numbers]

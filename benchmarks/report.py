@@ -214,7 +214,7 @@ def race(record: dict | None) -> Figure | None:
                 axes.axhline(taught[measure], color="black", linestyle=":", label="teacher")
             column[0].set_title(f"hidden size {width}")
             column[1].set_xlabel("seconds of work")
-        for axes, name in zip(grid[:, 0], ("mean score on dev", "similarity"), strict=True):
+        for axes, name in zip(grid[:, 0], ("mean score", "similarity"), strict=True):
             axes.set_ylabel(name)
         grid[1, -1].legend(frameon=False, loc="lower right")
     return figure

@@ -54,10 +54,14 @@ def sentence_vectors(model, tokenizer, sentences, max_length=128, precision="aut
             batch = {name: tensor.to(model.device) for name, tensor in unmasked(batch).items()}
             with autocast(model.config, precision):
                 hidden = encoder.hidden_states(model, batch)
-            weight = batch["attention_mask"].unsqueeze(-1)
-            mean = (hidden.double() * weight).sum(1) / weight.sum(1)
-            vectors[order[64 * number : 64 * (number + 1)]] = mean.cpu()
+            vectors[order[64 * number : 64 * (number + 1)]] = mean(hidden, batch)
     return vectors
+
+
+def mean(hidden: torch.Tensor, batch: dict) -> torch.Tensor:
+    """The mean of hidden states (B, T, H) over each text's tokens, (B, H) in float64 on the CPU."""
+    weight = batch["attention_mask"].unsqueeze(-1).cpu()
+    return (hidden.cpu().double() * weight).sum(1) / weight.sum(1)
 
 
 def similarity(vectors: torch.Tensor, others: torch.Tensor) -> float:

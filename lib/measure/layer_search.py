@@ -5,10 +5,14 @@ Not in the paper. params/studies/e5.yaml says how well this predicted students a
 
 import torch
 
+from lib.data.batches import encode, masked_batches
 from lib.errors import StudyError
-from lib.measure.hidden_states import sentence_vectors
+from lib.measure.hidden_states import mean, unmasked
 from lib.model import axes
+from lib.model.device import at_work, evaluating
 from lib.model.families import family
+from lib.model.passes import Passes
+from lib.model.sizes import max_tokens
 
 SENTENCES = 100  # of the training text, on which a study searches
 
@@ -26,19 +30,37 @@ def search(model, tokenizer, sentences: list[str], kept: int, max_length: int = 
         raise StudyError(
             f"{kept} layers were asked for; the teacher has {len(chosen)}: take 1 to {len(chosen)}"
         )
-    taught = sentence_vectors(model, tokenizer, sentences, max_length)
-    while len(chosen) > kept:
-        found = {}
-        for layer in chosen[fixed:]:
-            student = axes.take(model, layers=[other for other in chosen if other != layer])
-            vectors = sentence_vectors(student, tokenizer, sentences, max_length)
-            found[layer] = agreement(vectors, taught)
-        worst = max(found, key=found.get)
-        chosen.remove(worst)
-        print(
-            f"{len(chosen)} layers: without {worst} the agreement is {found[worst]:.3f}", flush=True
-        )
+    encoded = encode(sentences, tokenizer, min(max_length, max_tokens(model.config)))
+    batches = [*map(unmasked, masked_batches(encoded, tokenizer, 64, 0))]
+    with at_work(model), evaluating(model):
+        taught = _vectors(Passes(model, batches))
+        while len(chosen) > kept:
+            found = _agreements(model, batches, chosen, fixed, taught)
+            worst = max(found, key=found.get)
+            chosen.remove(worst)
+            print(
+                f"{len(chosen)} layers: without {worst} the agreement is {found[worst]:.3f}",
+                flush=True,
+            )
     return chosen
+
+
+def _agreements(model, batches: list[dict], chosen: list[int], fixed: int, taught) -> dict:
+    """Layer -> the agreement of the chosen layers without it; the first `fixed` ones stay."""
+    found, passes = {}, Passes(axes.take(model, layers=chosen), batches)
+    for place, layer in enumerate(chosen[fixed:], fixed):
+        if place:  # the layers below are computed once for all that come after them
+            vectors = _vectors(passes, place)
+        else:
+            vectors = _vectors(Passes(axes.take(model, layers=chosen[1:]), batches))
+        found[layer] = agreement(vectors, taught)
+    return found
+
+
+def _vectors(passes: Passes, without: int | None = None) -> torch.Tensor:
+    """The mean of the hidden states of each sentence, (N, H), in the order of the batches."""
+    states = passes.last_states(without)
+    return torch.cat([mean(*pair) for pair in zip(states, passes.batches, strict=True)])
 
 
 def agreement(vectors: torch.Tensor, others: torch.Tensor) -> float:

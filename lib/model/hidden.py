@@ -8,7 +8,7 @@ from functools import partial
 import torch
 
 from lib.errors import StudyError
-from lib.model import axes, device, encoder, ffn, rotary
+from lib.model import axes, device, encoder, ffn, parts, rotary
 from lib.model.families import family
 from lib.model.shared_basis import fit_norms, rotated, shared_basis
 from lib.model.sizes import check_hidden_size
@@ -43,7 +43,16 @@ def important_heads_first(model, batches: list[dict] | None):
     return axes.take(model, heads=order[..., None] * width + torch.arange(width))
 
 
-def start(model, hidden_size: int, hidden_start: str, seed=0, batches=None, num_attention_heads=0):
+def start(
+    model,
+    hidden_size: int,
+    hidden_start: str,
+    seed: int = 0,
+    batches: list[dict] | None = None,
+    num_attention_heads: int = 0,
+    teacher=None,
+    kept: list[int] | None = None,
+):
     """A new model of the smaller hidden size, before its distillation.
 
     Of each layer the `num_attention_heads` most important heads stay, 0 keeps all. Transformers
@@ -57,6 +66,8 @@ def start(model, hidden_size: int, hidden_start: str, seed=0, batches=None, num_
       `batches`, and the first dimensions of each head. The LayerNorms are fitted anew on that text.
       The activation of the head is not, so truncation is the better start for a small cut.
     fitted (not in the paper): the same, and the matrices that write into the stream are fitted.
+      With a `teacher`, of whose layers the model has those of the numbers `kept` (None: all), basis
+      and fits follow what the teacher computes, so they take over what earlier cuts lost, too.
     random: freshly drawn from the seed.
     Raises StudyError for a start or a size that cannot be, and for want of batches.
     """
@@ -75,8 +86,10 @@ def start(model, hidden_size: int, hidden_start: str, seed=0, batches=None, num_
             return _across_heads(model, first, first.view_as(heads))
         case "random":
             return encoder.new(axes.take(model, hidden=first, heads=heads).config, seed)
-        case "shared_basis" | "fitted":
-            return _on_shared_basis(model, hidden_size, heads, batches, hidden_start == "fitted")
+        case "shared_basis":
+            return _on_shared_basis(model, hidden_size, heads, batches, None, None)
+        case "fitted":
+            return _on_shared_basis(model, hidden_size, heads, batches, teacher or model, kept)
     known = "truncation, truncation_across_heads, svd, shared_basis, fitted, random"
     raise StudyError(f"no hidden start {hidden_start!r}; there are {known}")
 
@@ -101,12 +114,18 @@ def low_rank(matrix: torch.Tensor, letters: str, kept: dict, rank: int) -> torch
     return axes.select(matrix, letters[0], kept) @ (basis @ columns.T).to(matrix.dtype)
 
 
-def _on_shared_basis(model, hidden_size: int, heads: torch.Tensor, batches, matrices: bool):
+def _on_shared_basis(model, hidden_size: int, heads: torch.Tensor, batches, fitted_to, kept):
+    """The start `shared_basis`, or if there is a model `fitted_to`, the start `fitted`."""
     _check_text(batches, "the starts shared_basis and fitted need text to find the basis on")
-    basis = shared_basis(model, batches)[:, :hidden_size]
-    result = rotated(model, basis, heads)
-    fit_norms(result, model, basis, batches, matrices)
-    return result
+    whole, precision = fitted_to or model, "auto" if fitted_to else "float32"
+    goals = parts.goals(whole, kept)
+    with device.at_work(model), device.at_work(whole):
+        basis = torch.eye(hidden_size, device=model.device)  # if nothing is cut, nothing turns
+        if hidden_size < model.config.hidden_size:
+            basis = shared_basis(whole, batches, goals, precision)[:, :hidden_size]
+        result = rotated(model, basis, heads)
+        fit_norms(result, whole, basis, batches, bool(fitted_to), goals)
+    return result.to(model.device)
 
 
 def _check_text(batches, need: str) -> None:

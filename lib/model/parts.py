@@ -50,6 +50,28 @@ def norms(model) -> list[nn.LayerNorm]:
     return [module for module in modules if isinstance(module, nn.LayerNorm)]
 
 
+def goals(model, kept: list[int] | None = None) -> list[nn.LayerNorm]:
+    """The norms of `model` that those of a student of its layers `kept` stand for, in the order of
+    `norms`; None says all layers.
+
+    After a layer of the student the residual stream shall be what the next kept layer reads.
+    """
+    of_model, every = layers(model), norms(model)
+    kept = [*range(len(of_model))] if kept is None else kept
+    readers = [
+        reader for layer in of_model for reader in (layer.attention_reader, layer.ffn_reader)
+    ]
+    ends = [*kept[1:], len(of_model)]
+    inside = [
+        reader
+        for layer, end in zip(kept, ends, strict=True)
+        for reader in (of_model[layer].attention_reader, of_model[end - 1].ffn_reader)
+    ]
+    first = next(place for place, norm in enumerate(every) if norm in readers)
+    last = len(readers) + sum(norm not in readers for norm in every[:first])
+    return [*every[:first], *inside, *every[last:]]
+
+
 def head(model) -> dict[str, nn.Parameter]:
     """The parameters outside the encoder, by name, without those that are tied to it."""
     inside = set(model.base_model.parameters())

@@ -4,7 +4,7 @@ import contextlib
 
 import torch
 
-from lib.model import encoder, mlm_head, parts
+from lib.model import device, encoder, mlm_head, parts
 
 
 class _Reached(Exception):
@@ -15,11 +15,13 @@ class Passes:
     """Passes of a model over the same batches, again and again while a fit changes its layers.
 
     Layers that stay as they are from now on are computed once: `settle_below` keeps the hidden
-    state behind them at each position of the batches, and later passes begin there.
+    state behind them at each position of the batches, and later passes begin there. Passes are in
+    the `precision` of `device.in_bfloat16`; what enters a module is given in float32.
     """
 
-    def __init__(self, model, batches: list[dict]):
-        self.model, self.layers = model, [layer.module for layer in parts.layers(model)]
+    def __init__(self, model, batches: list[dict], precision: str = "auto"):
+        self.model, self.precision = model, precision
+        self.layers = [layer.module for layer in parts.layers(model)]
         self.batches = [
             {name: tensor.to(model.device) for name, tensor in batch.items()} for batch in batches
         ]
@@ -29,8 +31,22 @@ class Passes:
         """The layers below the one that holds this module will not change any more."""
         for count, layer in enumerate(self.layers):
             if count > self._settled and module in {*layer.modules()}:
-                states = [self._behind(number, count) for number in range(len(self.batches))]
-                self._settled, self._states = count, states
+                self._settle(count)
+
+    def _settle(self, count: int) -> None:
+        states = [self._behind(number, count) for number in range(len(self.batches))]
+        self._settled, self._states = count, states
+
+    def last_states(self, without: int | None = None) -> list[torch.Tensor]:
+        """The last hidden states (B, T, H) of each batch; `without` a layer of 1 to L - 1, as if it
+        were not there. The layers below that one settle, so ask in rising order.
+        """
+        if without is not None:
+            self._settle(without)
+            self._settled += 1  # in the place of the layer stands what enters it
+        found = [self._states_of(number) for number in range(len(self.batches))]
+        self._settled -= without is not None
+        return found
 
     def entering(self, number: int, *modules) -> list[torch.Tensor]:
         """What enters each of these modules of the encoder or its head, in the order of a forward
@@ -39,7 +55,7 @@ class Passes:
         where, seen = self.batches[number]["attention_mask"].bool(), []
 
         def reached(module, given):
-            seen.append(given[0][where])
+            seen.append(given[0][where].float())
             if module is modules[-1]:
                 raise _Reached
 
@@ -62,13 +78,19 @@ class Passes:
         hook.remove()
         return found[0]
 
-    @torch.no_grad()
     def _run(self, number: int) -> None:
-        """A pass over a batch in which each settled layer gives what the last of them gave."""
+        """A pass over a batch, of the encoder and its head, that may end before."""
+        with contextlib.suppress(_Reached):
+            hidden = self._states_of(number)
+            with torch.no_grad(), device.autocast(self.model.config, self.precision):
+                mlm_head.transform(self.model, hidden)
+
+    @torch.no_grad()
+    def _states_of(self, number: int) -> torch.Tensor:
+        """The last hidden states; each settled layer gives what the last of them gave."""
         with contextlib.ExitStack() as undo:
             for layer in self.layers[: self._settled]:
                 undo.callback(layer.__dict__.pop, "forward")
                 layer.forward = lambda *_, **__: self._states[number]
-            undo.enter_context(contextlib.suppress(_Reached))
-            hidden = encoder.hidden_states(self.model, self.batches[number])
-            mlm_head.transform(self.model, hidden)
+            undo.enter_context(device.autocast(self.model.config, self.precision))
+            return encoder.hidden_states(self.model, self.batches[number])

@@ -50,9 +50,10 @@ def correct(dense: nn.Linear, pairs) -> None:
     squares, crossed, inputs = 0, 0, dense.in_features
     biases = int(dense.bias is not None)
     for given, missing in pairs:
-        given = nn.functional.pad(given.cpu().double(), (0, biases), value=1.0)
-        squares = squares + given.T @ given
-        crossed = crossed + given.T @ missing.cpu().double()
+        given = nn.functional.pad(given, (0, biases), value=1.0).cpu().numpy()
+        # numpy computes one half of a product of a matrix with itself
+        squares = squares + torch.from_numpy(given.T @ given).double()
+        crossed = crossed + torch.from_numpy(given.T @ missing.cpu().numpy()).double()
     penalty = RIDGE * squares.diagonal()[:inputs].mean() * torch.ones(len(squares)).double()
     penalty[inputs:] = 0
     change = torch.linalg.solve(squares + penalty.diag(), crossed)

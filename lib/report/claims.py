@@ -150,16 +150,15 @@ def _size_removed(scores: pandas.DataFrame, bound: float) -> dict:
     return {"value": gone - (bound - 0.5), "variance": 0.0, "measured": words, "unit": "%"}
 
 
-def _finals(models: pandas.DataFrame, name: str) -> pandas.DataFrame:
-    """The final models that differ at most in the setting `name`."""
-    finals = effects.of(models, FINISHED)
-    few = [dict(settings).keys() <= {name} for settings in finals["settings"]]
-    return finals[pandas.Series(few, finals.index, dtype=bool)]
+def _alone(models: pandas.DataFrame, name: str) -> pandas.DataFrame:
+    """The models that differ from the study's own at most in the setting `name`."""
+    few = [dict(settings).keys() <= {name} for settings in models["settings"]]
+    return models[pandas.Series(few, models.index, dtype=bool)]
 
 
 def _drop(models: pandas.DataFrame, choose, bound: float) -> dict | None:
     """The published bound minus the average drop to the largest or smallest of the final models."""
-    finals = _finals(models, "hidden.hidden_size")
+    finals = effects.of(_alone(models, "hidden.hidden_size"), FINISHED)
     sizes = finals.groupby(PAIR)["hidden_size"]
     if choose is max:  # with one size there is no moderate compression
         finals = finals[sizes.transform("nunique") > 1]
@@ -226,8 +225,11 @@ def _faster(scores: pandas.DataFrame) -> dict | None:
 
 def _trimmed(models: pandas.DataFrame, target: float, reach: float, sign=1, offset=0.0):
     """The drop from the model before trimming to the one with nearly the target share of tokens."""
-    finals = _finals(models, "vocabulary.kept_tokens")
-    pairs = effects.gaps(effects.own(models, "hidden"), finals)
+    trimmed = effects.of(_alone(models, "vocabulary.kept_tokens"), "vocabulary")
+    pairs = effects.gaps(_alone(models, ""), trimmed)
+    both = pairs[["record", "record_right"]].to_dict("records")
+    before = [row["record_right"]["chain"][-2] == row["record"]["model"]["id"] for row in both]
+    pairs = pairs[pandas.Series(before, pairs.index, dtype=bool)]
     pairs["share"] = pairs["vocab_size_right"] / pairs["vocab_size"]
     pairs["off"] = (pairs["share"] - target).abs()
     near = pairs["off"] == pairs.groupby(PAIR)["off"].transform("min")

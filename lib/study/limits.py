@@ -52,6 +52,12 @@ def check(run: Run, most: dict) -> None:
                 f"{step}: {name} {asked[name]} was asked for; the teacher has {most[name]}: ask "
                 "for no more"
             )
+    drawn = any(each.settings.get("layer_choice") == "random" for each in run.lineage())
+    if drawn and asked.get("hidden_start") == "fitted" and asked["taught_by"] == "teacher":
+        raise StudyError(
+            "hidden: hidden_start fitted was asked for with taught_by teacher; random layers stand "
+            "for no layers of the teacher: take shared_basis, or another layer_choice"
+        )
     if step == "hidden" and {"num_attention_heads", "hidden_size"} <= set(most):
         sizes = most["num_attention_heads"], most["hidden_size"], asked["hidden_size"]
         check_hidden_size(*sizes, most["family"].rotary, asked["num_attention_heads"])

@@ -66,6 +66,17 @@ def teacher(run: Run):
     return load(run.lineage()[0]) if run.parent else None
 
 
+def fitted_to(run: Run) -> dict:
+    """What the start `fitted` follows besides the model before: the `teacher` of the distillation
+    if that is the whole one, and the numbers of its layers that were `kept`.
+    """
+    if run.settings["taught_by"] != "teacher":
+        return {}
+    cut = next((each for each in run.lineage() if each.step == "layers"), None)
+    kept = records.read(cut)["kept_layers"] if cut else None
+    return {"teacher": load(run.taught_by)[0], "kept": kept}
+
+
 def checkpoints(run: Run, labels: dict | None = None) -> Path:
     """Folder of a run's checkpoints. Until the run is finished, a second process waits here.
 

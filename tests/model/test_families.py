@@ -31,7 +31,6 @@ from lib.model import (
     parts,
     refit,
     rotary,
-    shared_basis,
     sizes,
     task_head,
     trimmed,
@@ -249,17 +248,47 @@ def test_svd_is_the_truncation_of_a_model_of_low_rank_matrices(family):
     torch.testing.assert_close(toys.bits(found), toys.bits(wanted), atol=1e-5, rtol=1e-5)
 
 
-@others
+@every
 @torch.no_grad()
-def test_a_whole_basis_changes_nothing(family):
-    """Fits find the norms of the model again when the directions are the axes themselves."""
+def test_a_fit_changes_nothing_where_nothing_is_cut(family):
+    """The directions are then the axes themselves, and each norm is found again."""
     model, several = toys.model(family, num_hidden_layers=2), batches(family)
     heads_kept = hidden.kept_heads(model.config, 24)
     assert sorted(heads_kept.flatten().tolist()) == list(range(24))
-    same = shared_basis.rotated(model, torch.eye(24), heads_kept)
-    shared_basis.fit_norms(same, model, torch.eye(24), several, matrices=True)
+    same = hidden.start(model, 24, "fitted", 0, several, teacher=model, kept=[0, 1])
     for batch in several[:2]:
         torch.testing.assert_close(logits(same, batch), logits(model, batch), atol=2e-3, rtol=2e-3)
+
+
+@every
+@torch.no_grad()
+def test_a_fit_to_the_teacher_takes_over_what_layers_and_neurons_did(family):
+    """The last states are nearer to the teacher's than after a fit to the cut model itself."""
+    model, several = toys.model(family, num_hidden_layers=3), batches(family)
+    cut = axes.take(model, layers=[0, 2])
+    cut = ffn.cut(cut, ffn.most_important(ffn.output_change(cut, several), 8))
+    to_itself = hidden.start(cut, 24, "fitted", 0, several)
+    to_teacher = hidden.start(cut, 24, "fitted", 0, several, teacher=model, kept=[0, 2])
+    gaps = [_gap(each, model, several) for each in (to_itself, to_teacher)]
+    assert gaps[1] < 0.9 * gaps[0]
+
+
+@every
+def test_the_goals_of_a_student_are_the_norms_that_read_where_it_reads(family):
+    model = toys.model(family, num_hidden_layers=4)
+    whole, student = parts.layers(model), axes.take(model, layers=[0, 2])
+    assert parts.goals(model) == parts.norms(model) == parts.goals(model, [0, 1, 2, 3])
+    goals = parts.goals(model, [0, 2])
+    shapes = [norm.normalized_shape for norm in parts.norms(student)]
+    assert [norm.normalized_shape for norm in goals] == shapes
+    place = goals.index(whole[0].attention_reader)
+    of_layers = [whole[1].ffn_reader, whole[2].attention_reader, whole[3].ffn_reader]
+    assert goals[place + 1 : place + 4] == of_layers
+    assert goals[:place] + goals[place + 4 :] == [
+        norm
+        for norm in parts.norms(model)
+        if norm in goals and norm not in goals[place : place + 4]
+    ]
 
 
 @others

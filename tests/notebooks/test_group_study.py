@@ -16,7 +16,13 @@ from lib.study import records
 
 pytestmark = pytest.mark.slow
 STUDY = toy_study.STUDY | {
-    "pairs": [{"teacher": "toy-bert", "languages": [["swh", "slk"], "slk"]}],
+    "pairs": [
+        {
+            "teacher": "toy-bert",
+            "languages": [["swh", "slk"], "slk"],
+            "set": {"recipe": "calibrated", "hidden": {"steps": 8}},
+        }
+    ],
     "score": ["adapt", "vocabulary"],
     "tasks": ["tc"],
     "seeds": {"chain": 1, "tasks": [1]},

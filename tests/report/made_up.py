@@ -59,8 +59,11 @@ def record(
         where, dot, key = name.partition(".")
         if dot:
             settings[where][key] = value
-    suffix = f"{sorted(changed.items())}" if changed else ""
-    ids = [f"{language}.{teacher}.{name}{suffix}" for name in chain]
+    ids = []
+    for place, name in enumerate(chain):  # a change of a later step makes no other model
+        told = [key for key in changed if key.partition(".")[0] in (*chain[: place + 1], key)]
+        suffix = f"{sorted((key, changed[key]) for key in told)}" if told else ""
+        ids.append(f"{language}.{teacher}.{name}{suffix}")
     count, whole = parameters(*shape), parameters(*WHOLE.values())
     names = ("num_hidden_layers", "hidden_size", "intermediate_size", "vocab_size")
     model = {"id": ids[-1], "step": step, "parameters": count, "teacher_parameters": whole}

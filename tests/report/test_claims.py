@@ -177,6 +177,17 @@ def test_vocabulary_by_share_of_the_teachers():
     assert effect(entries, "vocabulary_hurts") == [pytest.approx(20), HOLDS]
 
 
+def test_where_the_vocabulary_goes_first_the_teacher_is_the_model_before_it():
+    entries = scored("pretrain", {"pos": 0.80}, way=PLAIN, sizes=(48, 1000))
+    entries += scored("hidden", {"pos": 0.70}, way=PLAIN, sizes=(24, 50))
+    entries += scored("vocabulary", {"pos": 0.75}, way=PLAIN, sizes=(48, 50))
+    third = {"changed": {"vocabulary.kept_tokens": 320}, "sizes": (48, 320)}
+    entries += scored("vocabulary", {"pos": 0.79}, way=PLAIN, **third)
+    assert judged(entries, "vocabulary_free")["measured"] == "32 % kept: drop 1.0 points"
+    assert effect(entries, "vocabulary_hurts") == [pytest.approx(5), HOLDS]
+    assert judged(entries[len(entries) // 4 :], "vocabulary_hurts")["verdict"] == NOT_RUN
+
+
 def test_students_of_the_adapted_teacher():
     entries = scored("vocabulary", {"pos": 0.8})
     entries += scored("vocabulary", {"pos": 0.6}, changed={"teacher": "plain"})

@@ -1,5 +1,7 @@
 """A finished run leaves a real model, its card and its record; scores reach the model's card."""
 
+import shutil
+
 import pytest
 import toy_study
 import toys
@@ -52,6 +54,21 @@ def test_a_finished_model_has_its_card_and_its_record(runs):
     ]
     assert card_of(runs[2]) == card.text(record, steps)
     assert "mlm_loss: 2.5" in card_of(runs[2])
+
+
+@pytest.mark.parametrize(
+    ("scores", "stays"),
+    [({"mlm_loss": 2.0, "new": 1}, True), ({"mlm_loss": 2.25}, False), ({"new": 1}, False)],
+)
+def test_a_model_made_again_keeps_the_record_that_says_the_same(scores, stays, runs):
+    """What a later version of the code says in addition makes no later run stale."""
+    finish(runs[0])
+    former = finish(runs[1])
+    toy_study.finish(runs[2])
+    shutil.rmtree(runs[1].folder)
+    again = finish(runs[1], scores)
+    assert (again == former) == stays == (state.state(runs[2]) == state.DONE)
+    assert records.read(runs[1]) == again and (runs[1].folder / "config.json").exists()
 
 
 def test_scores_of_tasks_are_added_and_only_those_of_the_model(runs):

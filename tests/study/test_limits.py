@@ -78,3 +78,16 @@ def test_embeddings_of_their_own_size_are_known_before_any_work():
     limits.check(asked, most("electra"))  # whose embeddings have the hidden size
     with pytest.raises(StudyError, match="12 was asked for, which is the size of the embeddings"):
         limits.check(asked, most("electra generator"))
+
+
+def test_random_layers_leave_nothing_of_the_teacher_to_fit_to():
+    asked = run("hidden", hidden_start="fitted", taught_by="teacher", sentences=0)
+    for choice in ("search", "random"):
+        asked.lineage = lambda choice=choice: [run("layers", layer_choice=choice), asked]
+        asked.settings["taught_by"] = "before"
+        limits.check(asked, {})
+        asked.settings["taught_by"] = "teacher"
+        if choice == "search":
+            limits.check(asked, {})
+    with pytest.raises(StudyError, match="random layers stand for no layers of the teacher: take"):
+        limits.check(asked, {})

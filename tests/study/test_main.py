@@ -67,6 +67,11 @@ def test_a_finished_study_is_collected(command, monkeypatch):
     assert written == [("toy", files.runs() / "studies", [{"id": "toy"}])]
 
 
+def test_published_records_are_restored(command, monkeypatch):
+    monkeypatch.setattr(commands.publish, "restore", lambda study: {"toy": 3}[study])
+    assert command("restore", "toy") == [f"3 records of toy were taken from {files.RESULTS}"]
+
+
 def test_a_repeat_says_the_same_or_each_difference(command, monkeypatch):
     run = plan.runs("toy")[0]
     asked = []

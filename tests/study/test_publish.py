@@ -81,6 +81,20 @@ def test_stale_records_count_as_missing_and_those_without_a_model_do_not(runs):
     assert adapted.id in kept and len(after) > 5
 
 
+def test_published_records_are_taken_over_and_published_again(runs):
+    for run in runs:
+        finish(run)
+    publish.write("toy", files.RESULTS, publish.collect("toy"))
+    whole = [(files.RESULTS / name).read_bytes() for name in ("toy.jsonl", "toy.csv")]
+    for run in runs[1:]:
+        run.record.unlink()
+    assert publish.restore("toy") == len(runs) - 1
+    publish.write("toy", files.RESULTS, publish.collect("toy"))
+    assert [(files.RESULTS / name).read_bytes() for name in ("toy.jsonl", "toy.csv")] == whole
+    own = toy_study.finish(runs[1], scores={"mlm_loss": 1.0})
+    assert publish.restore("toy") == 0 and records.read(runs[1]) == own
+
+
 def test_collected_records_hold_the_interval_and_no_label(runs):
     for run in runs:
         finish(run)

@@ -496,8 +496,7 @@ def test_parameters_that_mean_nothing_are_refused(step, given, said):
 
 
 SAID = {  # the recipe `calibrated`, written out
-    "layers": {"layer_choice": "search", "refit": True, "steps": 0},
-    "ffn": {"refit": True},
+    "layers": {"layer_choice": "search", "steps": 0},
     "hidden": {
         "hidden_start": "fitted",
         "taught_by": "teacher",
@@ -546,11 +545,7 @@ def test_a_setting_beside_a_recipe_wins():
     given = BY_NAME | {"hidden": {"hidden_start": "svd"}, "finetune": {"tc": {"epochs": 9}}}
     runs = chain(toy(), "mlt", overrides=given)
     hidden, layers = runs[4].settings, runs[2].settings
-    assert (hidden["hidden_start"], hidden["taught_by"], layers["refit"]) == (
-        "svd",
-        "teacher",
-        True,
-    )
+    assert (hidden["hidden_start"], hidden["taught_by"], layers["steps"]) == ("svd", "teacher", 0)
     assert scoring(runs[-1], "mlt", "tc", 1, given).settings["epochs"] == 9
     toy_study.write_study(STUDY | {"steps": STUDY["steps"] | BY_NAME}, "both")
     assert chain(studies.load("both"), "mlt")[2].settings["layer_choice"] == "last_k"
