@@ -47,6 +47,15 @@ def teacher_folder(entry: dict, models_root: Path | None) -> Path:
     return folder
 
 
+def adaptation(entry: dict, language: str) -> dict:
+    """Where an entry's teacher is published as adapted to a language; StudyError if nowhere."""
+    adapted, missing = (
+        entry.get("adapted") or {},
+        "set `published: false` to adapt the teacher here",
+    )
+    return entry_of(adapted, language, "published adaptation", "the teacher", missing)
+
+
 def read_yaml(file: Path) -> dict:
     """The mapping in a YAML file, parsed once and shared: callers must not change it.
 
@@ -58,8 +67,7 @@ def read_yaml(file: Path) -> dict:
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         raise StudyError(f"{file}: there is no such file") from None
     except OSError as error:
-        message = f"{file}: cannot be read ({error.strerror}); correct its rights"
-        raise StudyError(message) from None
+        raise StudyError(f"{file}: cannot be read ({error.strerror}); correct its rights") from None
 
 
 def facts(name: str) -> dict:

@@ -602,11 +602,11 @@ TEACHERS = {
     ),
     "no published adaptation": (
         lambda: teachers.published_adaptation({"adapted": {"mlt": {}}}, "slk"),
-        "no adapted teacher is published for 'slk'; there are mlt: set `published: false`",
+        "no published adaptation called 'slk'; the teacher has mlt: take one of these or set `publ",
     ),
     "nothing published at all": (
         lambda: teachers.published_adaptation({}, "slk"),
-        "there are none",
+        "the teacher has none: take one of these or set `published: false`",
     ),
     "text longer than the model": (
         untrained(adapt, max_length=513),

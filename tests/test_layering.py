@@ -32,7 +32,7 @@ MODULE_LINES, FUNCTION_LINES, PUBLIC_NAMES = 250, 40, 7
 MANY_NAMES = ("files.py", "study/settings.py")  # four folders; one class of settings a step
 # Today's, with seven families, BPE and the export; they may only go down, towards 6000 and 3000.
 MAY_WARN = "export/traced.py"  # torch warns of shapes, which `to_onnx` compares afterwards
-LIB_LINES, METHOD_LINES = 11905, 5117
+LIB_LINES, METHOD_LINES = 11900, 5115
 
 
 def name(file):

@@ -66,17 +66,6 @@ def commit(name: str, config: str | None, revision: str | None = None) -> str:
     return note.read_text(encoding="utf-8")
 
 
-def adaptation(entry: dict, language: str) -> dict:
-    """Return where an entry's teacher is published as adapted to a language, or StudyError."""
-    adapted = entry.get("adapted") or {}
-    if language not in adapted:
-        raise StudyError(
-            f"no adapted teacher is published for {language!r}; there are "
-            f"{', '.join(adapted) or 'none'}: set `published: false` to adapt the teacher here"
-        )
-    return adapted[language]
-
-
 def weights(entry: dict, models_root: Path | None = None) -> dict:
     """Return the origin of weights that are read: `entry` is one of params/models.yaml."""
     if entry["make"] == "local":

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy
 
 from lib import facts
-from lib.data import corpora, hub, local, tasks
+from lib.data import corpora, local, tasks
 from lib.errors import StudyError
 from lib.study import limits, state
 from lib.study.run import Run
@@ -128,7 +128,7 @@ def _settings(run: Run, most: dict) -> str:
             f"text for {run.teacher}: add `text` there, or set steps to 0"
         )
     if run.step == "adapt" and run.settings["published"]:
-        hub.adaptation(facts.fact("models", run.teacher), run.language)
+        facts.adaptation(facts.fact("models", run.teacher), run.language)
     return "fit" if most else "not known before the teacher is there"
 
 

@@ -13,9 +13,9 @@ import functools
 import math
 import tempfile
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from pathlib import Path
 
+import numpy
 import torch
 from torch import nn
 
@@ -51,13 +51,11 @@ def finetune_task(
     """
     draw_task_weights(model, seed)
     with tempfile.TemporaryDirectory() as temporary:
-        place = Path(folder or temporary)
-        trainer = TaskTrainer(model, task, tokenizer, settings, seed, place)
+        trainer = TaskTrainer(model, task, tokenizer, settings, seed, folder or temporary)
         trainer.go_on()
     epochs, (gold, predictions) = trainer.epochs(), trainer.answers("test")
     model.to("cpu").eval()
     best = max(epochs, key=lambda epoch: epoch["dev_score"])  # the first one
-    ends = [0.0, *(epoch["seconds"] for epoch in epochs)]
     return {
         "scores": score(task.metric, gold, predictions),
         "dev_scores": best["dev_scores"],
@@ -66,7 +64,7 @@ def finetune_task(
             {"epoch": number, "train_loss": epoch["loss"], "dev_score": epoch["dev_score"]}
             for number, epoch in enumerate(epochs, 1)
         ],
-        "seconds": [round(end - begin, 3) for begin, end in pairwise(ends)],
+        "seconds": numpy.diff([epoch["seconds"] for epoch in epochs], prepend=0).round(2).tolist(),
         "gold": gold,
         "predictions": predictions,
         "trainable_parameters": sum(weight.numel() for weight in trainer.trained().values()),

@@ -7,7 +7,7 @@ from transformers import AutoConfig
 
 from lib import facts, files
 from lib.checks import check_choice, checked, shown
-from lib.data import hub, package
+from lib.data import package
 from lib.errors import StudyError
 from lib.model import encoder, families, packed
 from lib.model.sizes import max_tokens
@@ -88,7 +88,7 @@ def published_adaptation(entry: dict, language: str):
 
     Raises StudyError if none is published for the language or it cannot be had.
     """
-    source = hub.adaptation(entry, language)
+    source = facts.adaptation(entry, language)
     try:
         return encoder.load(
             source["repository"], source["revision"], entry["repository"], entry["revision"]

@@ -67,7 +67,7 @@ MISTAKES = {  # what is changed in a good study -> words of the refusal
     ),
     "an adaptation nobody published": (
         study("steps.adapt.published", True),
-        "no adapted teacher is published for 'mlt'; there are none: set `published: false`",
+        "no published adaptation called 'mlt'; the teacher has none: take one of these or set",
     ),
     "a tokenizer of shorter text": (
         lambda own: (

@@ -92,7 +92,7 @@ def test_a_group_has_no_published_adaptation():
 
     found = runs(toy_study.changed(STUDY, "steps.adapt.published", True))
     wrong = [row.wrong for row in check.table([run for run in found if run.step == "adapt"])]
-    assert any("no adapted teacher is published for 'slk+swh'" in said for said in wrong)
+    assert any("no published adaptation called 'slk+swh'" in said for said in wrong)
 
 
 def test_records_and_rows_keep_the_student_of_a_group_apart():

@@ -89,10 +89,10 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path):
 
 def test_what_is_not_published_is_refused():
     with pytest.raises(
-        StudyError, match=r"published for 'slk'; there are mlt: set `published: fal"
+        StudyError, match=r"called 'slk'; the teacher has mlt: take .* set `published: fal"
     ):
         teachers.published_adaptation({"adapted": {"mlt": {}}}, "slk")
-    with pytest.raises(StudyError, match="there are none: set"):
+    with pytest.raises(StudyError, match="the teacher has none: "):
         teachers.published_adaptation({}, "slk")
 
 
