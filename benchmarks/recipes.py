@@ -89,12 +89,12 @@ def race(teacher, tokenizer, text: dict, judged: list, cuts: dict, widths: tuple
     narrow = ffn.cut(six, kept)
     watch.note("ffn, cut", narrow)
     whole = cuts["hidden"]["taught_by"] == "teacher"
-    taught_by, fitted_to = (teacher, (teacher, numbers)) if whole else (narrow, ())
+    taught_by, fitted_to = (teacher, (teacher, numbers)) if whole else (narrow, None)
     shared, spent, students = watch.points, watch.seconds(), {}
     for width in widths:
         watch.begin(list(shared), spent)
         start = (narrow, width, cuts["hidden"]["hidden_start"], SEED, sample, 0)
-        small = hidden.start(*start, *fitted_to)
+        small = hidden.start(*start, fitted_to)
         watch.note("hidden, cut", small)
         small = distil(small, taught_by, "hidden")
         watch.note("hidden, best", small)

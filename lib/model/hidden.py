@@ -44,19 +44,11 @@ def important_heads_first(model, batches: list[dict] | None):
 
 
 def start(
-    model,
-    hidden_size: int,
-    hidden_start: str,
-    seed: int = 0,
-    batches: list[dict] | None = None,
-    num_attention_heads: int = 0,
-    teacher=None,
-    kept: list[int] | None = None,
+    model, hidden_size, hidden_start, seed=0, batches=None, num_attention_heads=0, fitted_to=None
 ):
     """A new model of the smaller hidden size, before its distillation.
 
-    Of each layer the `num_attention_heads` most important heads stay, 0 keeps all. Transformers
-    takes hidden_size / A for the size of a head, so heads go with the hidden size only.
+    Of each layer the `num_attention_heads` most important heads stay, 0 keeps all.
 
     truncation: the first dimensions of the residual stream and of each head.
     truncation_across_heads (the paper's scripts): the first rows of query, key and value, across
@@ -66,8 +58,8 @@ def start(
       `batches`, and the first dimensions of each head. The LayerNorms are fitted anew on that text.
       The activation of the head is not, so truncation is the better start for a small cut.
     fitted (not in the paper): the same, and the matrices that write into the stream are fitted.
-      With a `teacher`, of whose layers the model has those of the numbers `kept` (None: all), basis
-      and fits follow what the teacher computes, so they take over what earlier cuts lost, too.
+      `fitted_to` may name a teacher and the numbers of its layers that are left (None: all). Then
+      basis and fits follow what it computes, and take over what earlier cuts lost, too.
     random: freshly drawn from the seed.
     Raises StudyError for a start or a size that cannot be, and for want of batches.
     """
@@ -86,10 +78,9 @@ def start(
             return _across_heads(model, first, first.view_as(heads))
         case "random":
             return encoder.new(axes.take(model, hidden=first, heads=heads).config, seed)
-        case "shared_basis":
-            return _on_shared_basis(model, hidden_size, heads, batches, None, None)
-        case "fitted":
-            return _on_shared_basis(model, hidden_size, heads, batches, teacher or model, kept)
+        case "shared_basis" | "fitted":
+            followed = (fitted_to or (model, None)) if hidden_start == "fitted" else None
+            return _on_shared_basis(model, hidden_size, heads, batches, followed)
     known = "truncation, truncation_across_heads, svd, shared_basis, fitted, random"
     raise StudyError(f"no hidden start {hidden_start!r}; there are {known}")
 
@@ -114,10 +105,11 @@ def low_rank(matrix: torch.Tensor, letters: str, kept: dict, rank: int) -> torch
     return axes.select(matrix, letters[0], kept) @ (basis @ columns.T).to(matrix.dtype)
 
 
-def _on_shared_basis(model, hidden_size: int, heads: torch.Tensor, batches, fitted_to, kept):
-    """The start `shared_basis`, or if there is a model `fitted_to`, the start `fitted`."""
+def _on_shared_basis(model, hidden_size: int, heads: torch.Tensor, batches, fitted_to=None):
+    """The start `shared_basis`, or where something is `fitted_to`, the start `fitted`."""
     _check_text(batches, "the starts shared_basis and fitted need text to find the basis on")
-    whole, precision = fitted_to or model, "auto" if fitted_to else "float32"
+    whole, kept = fitted_to or (model, None)
+    precision = "auto" if fitted_to else "float32"
     goals = parts.goals(whole, kept)
     with device.at_work(model), device.at_work(whole):
         basis = torch.eye(hidden_size, device=model.device)  # if nothing is cut, nothing turns

@@ -63,10 +63,7 @@ def fit_norms(small, whole, basis, batches: list[dict], matrices=False, goals=No
     the matrix of the layer that writes into the stream before a LayerNorm is fitted first: to what
     enters that of `whole`. Then passes are in bfloat16 where that is faster.
     """
-    writer = {}
-    for layer in parts.layers(small) if matrices else ():
-        writer[layer.attention_reader] = layer.attention_output
-        writer[layer.ffn_reader] = layer.ffn_output
+    writer = _writers(small) if matrices else {}
     precision = "auto" if matrices else "float32"
     fitted, given = (passes.Passes(model, batches, precision) for model in (small, whole))
     for norm, target in zip(parts.norms(small), goals or parts.norms(whole), strict=True):
@@ -95,3 +92,12 @@ def fit_norms(small, whole, basis, batches: list[dict], matrices=False, goals=No
         spread = (xx - x.square() / count).clamp(min=1e-9 * count)
         norm.weight.copy_((xy - x * y / count) / spread)
         norm.bias.copy_(y / count - norm.weight * x / count)
+
+
+def _writers(model) -> dict:
+    """The norm after each sum in the residual stream -> the matrix that writes into it before."""
+    found = {}
+    for layer in parts.layers(model):
+        found[layer.attention_reader] = layer.attention_output
+        found[layer.ffn_reader] = layer.ffn_output
+    return found

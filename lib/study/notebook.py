@@ -18,7 +18,7 @@ from lib import facts, files
 from lib.data import corpora
 from lib.errors import StudyError
 from lib.model import sizes
-from lib.study import check, make, records, state, steps
+from lib.study import check, make, records, repeat, state, steps
 from lib.study.parameters import parameters
 from lib.study.plan import resolve
 from lib.study.run import Run
@@ -66,15 +66,14 @@ def teacher(run: Run):
     return load(run.lineage()[0]) if run.parent else None
 
 
-def fitted_to(run: Run) -> dict:
-    """What the start `fitted` follows besides the model before: the `teacher` of the distillation
-    if that is the whole one, and the numbers of its layers that were `kept`.
+def fitted_to(run: Run) -> tuple | None:
+    """What the start `fitted` follows in place of the model before: (teacher, numbers of its layers
+    that are left), if the whole teacher gives the distillation.
     """
     if run.settings["taught_by"] != "teacher":
-        return {}
+        return None
     cut = next((each for each in run.lineage() if each.step == "layers"), None)
-    kept = records.read(cut)["kept_layers"] if cut else None
-    return {"teacher": load(run.taught_by)[0], "kept": kept}
+    return load(run.taught_by)[0], records.read(cut)["kept_layers"] if cut else None
 
 
 def checkpoints(run: Run, labels: dict | None = None) -> Path:
@@ -199,7 +198,7 @@ def _finished(run: Run, record: dict) -> dict:
     now. So runs that came after it do not become stale.
     """
     former = records.read(run) if run.record.exists() else None
-    if former and records.made_again(former, record):
+    if former and repeat.made_again(former, record):
         record = former
     else:
         files.write_json(run.record, record)

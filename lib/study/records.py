@@ -86,23 +86,6 @@ def digest(record: dict) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def differences(old: dict, new: dict) -> list[str]:
-    """The lasting values that two records of one run hold differently, one line each."""
-    then, now = (dict(_flat(lasting(record))) for record in (old, new))
-    return [
-        f"{name}: {then.get(name, 'absent')} then, {now.get(name, 'absent')} now"
-        for name in dict.fromkeys([*then, *now])
-        if then.get(name, "absent") != now.get(name, "absent")
-    ]
-
-
-def made_again(old: dict, new: dict) -> bool:
-    """Whether a new record of a run says all that the old one says, of the same model before it."""
-    then, now = (dict(_flat(lasting(record))) for record in (old, new))
-    kept = all(now.get(name, "absent") == value for name, value in then.items())
-    return kept and old["made"]["parent"] == new["made"]["parent"]
-
-
 def write_lines(file: Path, records: list[dict]) -> None:
     """Write records as JSON Lines: shared sections on the first line, then one record a line.
 
@@ -151,15 +134,6 @@ def environment() -> dict:
         "cores": os.cpu_count(),
         "threads": _threads(),
     }
-
-
-def _flat(value, name: str = ""):
-    """(dotted name, value) of everything nested in dictionaries and lists."""
-    if isinstance(value, dict | list) and value:
-        for key, part in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from _flat(part, f"{name}.{key}".removeprefix("."))
-    else:
-        yield name, value
 
 
 def _text(value) -> str | None:

@@ -49,7 +49,24 @@ def repeat(run: Run, published: Path | None = None) -> list[str]:
             execute(run.notebook, record.with_suffix(".ipynb"), run.parameters)
     new = json.loads(record.read_text(encoding="utf-8"))
     shutil.rmtree(elsewhere)
-    return records.differences(old, new)
+    return differences(old, new)
+
+
+def differences(old: dict, new: dict) -> list[str]:
+    """The lasting values that two records of one run hold differently, one line each."""
+    then, now = (dict(_flat(records.lasting(record))) for record in (old, new))
+    return [
+        f"{name}: {then.get(name, 'absent')} then, {now.get(name, 'absent')} now"
+        for name in dict.fromkeys([*then, *now])
+        if then.get(name, "absent") != now.get(name, "absent")
+    ]
+
+
+def made_again(old: dict, new: dict) -> bool:
+    """Whether a new record of a run says all that the old one says, of the same model before it."""
+    then, now = (dict(_flat(records.lasting(record))) for record in (old, new))
+    kept = all(now.get(name, "absent") == value for name, value in then.items())
+    return kept and old["made"]["parent"] == new["made"]["parent"]
 
 
 def _link(source: Path, target: Path) -> None:
@@ -59,3 +76,12 @@ def _link(source: Path, target: Path) -> None:
         if file.is_file() and not place.exists():
             place.parent.mkdir(parents=True, exist_ok=True)
             place.symlink_to(file)
+
+
+def _flat(value, name: str = ""):
+    """(dotted name, value) of everything nested in dictionaries and lists."""
+    if isinstance(value, dict | list) and value:
+        for key, part in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _flat(part, f"{name}.{key}".removeprefix("."))
+    else:
+        yield name, value

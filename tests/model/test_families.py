@@ -255,7 +255,7 @@ def test_a_fit_changes_nothing_where_nothing_is_cut(family):
     model, several = toys.model(family, num_hidden_layers=2), batches(family)
     heads_kept = hidden.kept_heads(model.config, 24)
     assert sorted(heads_kept.flatten().tolist()) == list(range(24))
-    same = hidden.start(model, 24, "fitted", 0, several, teacher=model, kept=[0, 1])
+    same = hidden.start(model, 24, "fitted", 0, several, 0, (model, [0, 1]))
     for batch in several[:2]:
         torch.testing.assert_close(logits(same, batch), logits(model, batch), atol=2e-3, rtol=2e-3)
 
@@ -268,7 +268,7 @@ def test_a_fit_to_the_teacher_takes_over_what_layers_and_neurons_did(family):
     cut = axes.take(model, layers=[0, 2])
     cut = ffn.cut(cut, ffn.most_important(ffn.output_change(cut, several), 8))
     to_itself = hidden.start(cut, 24, "fitted", 0, several)
-    to_teacher = hidden.start(cut, 24, "fitted", 0, several, teacher=model, kept=[0, 2])
+    to_teacher = hidden.start(cut, 24, "fitted", 0, several, 0, (model, [0, 2]))
     gaps = [_gap(each, model, several) for each in (to_itself, to_teacher)]
     assert gaps[1] < 0.9 * gaps[0]
 

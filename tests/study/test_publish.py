@@ -81,7 +81,8 @@ def test_stale_records_count_as_missing_and_those_without_a_model_do_not(runs):
     assert adapted.id in kept and len(after) > 5
 
 
-def test_published_records_are_taken_over_and_published_again(runs):
+def test_published_records_are_taken_over_and_published_again(runs, tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "RESULTS", tmp_path / "results")
     for run in runs:
         finish(run)
     publish.write("toy", files.RESULTS, publish.collect("toy"))

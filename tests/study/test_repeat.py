@@ -199,6 +199,6 @@ def test_downloads_are_shared(run, scored):
     ],
 )
 def test_differences(old, new, lines):
-    found = records.differences(old, new)
+    found = repeat.differences(old, new)
     assert len(found) == len(lines)
     assert all(line.startswith(said) for line, said in zip(found, lines, strict=True))
