@@ -49,10 +49,7 @@ def teacher_folder(entry: dict, models_root: Path | None) -> Path:
 
 def adaptation(entry: dict, language: str) -> dict:
     """Where an entry's teacher is published as adapted to a language; StudyError if nowhere."""
-    adapted, missing = (
-        entry.get("adapted") or {},
-        "set `published: false` to adapt the teacher here",
-    )
+    adapted, missing = entry.get("adapted") or {}, "set `published: false` to adapt it here"
     return entry_of(adapted, language, "published adaptation", "the teacher", missing)
 
 

@@ -24,8 +24,9 @@ _NUMBERS += ["published_rate"]
 def cells(scores: pandas.DataFrame) -> pandas.DataFrame:
     """One row a model and task: `frame.STATISTICS`, to the teacher trained in the same way.
 
-    The teacher is the model of the role `frame.TEACHER`. Every step of the study's chain and every
-    published size has rows for each language and teacher, without runs where there are none.
+    The teacher is the study's own model of the role `frame.TEACHER`. Every step of the study's
+    chain and every published size has rows for each language and teacher, without runs where there
+    are none.
     `variant` and `tuning` name the changed settings of the model and of the task's training.
     """
     order, scores = _order(scores), _described(scores)
@@ -111,6 +112,7 @@ def _described(scores: pandas.DataFrame) -> pandas.DataFrame:
     scores = scores[wanted & scores["what"].isin([*tasks, *MEASURED])]
     worse = [bool(record["model"].get("worse_than_unigram")) for record in scores["record"]]
     settings = list(zip(scores["changed"], scores["step"], worse, strict=True))
+    own = [all(name.startswith("finetune.") for name in changed) for changed in scores["changed"]]
     texts = {
         "variant": ["; ".join(_words(c, step, False) + [WORSE] * low) for c, step, low in settings],
         "tuning": ["; ".join(_words(changed, "", True)) for changed in scores["changed"]],
@@ -118,6 +120,7 @@ def _described(scores: pandas.DataFrame) -> pandas.DataFrame:
     return scores.assign(
         **{name: scores["score"].where(scores["what"] == name) for name in MEASURED},
         **pandas.DataFrame(texts, scores.index, dtype=object),
+        role=scores["role"].where(pandas.Series(own, scores.index, dtype=bool), ""),
         whole=[record["model"]["teacher_parameters"] for record in scores["record"]],
         score=scores["score"].mask(pandas.Series(worse, scores.index, dtype=bool)),
     )

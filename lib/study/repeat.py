@@ -66,7 +66,7 @@ def made_again(old: dict, new: dict) -> bool:
     """Whether a new record of a run says all that the old one says, of the same model before it."""
     then, now = (dict(_flat(records.lasting(record))) for record in (old, new))
     kept = all(now.get(name, "absent") == value for name, value in then.items())
-    return kept and old["made"]["parent"] == new["made"]["parent"]
+    return kept and old["made"].get("parent") == new["made"]["parent"]
 
 
 def _link(source: Path, target: Path) -> None:

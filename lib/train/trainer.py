@@ -94,9 +94,7 @@ class StudyTrainer(Trainer):
             checkpoints.drop_incomplete(self.folder)
             raise
         finally:
-            config.architectures = (
-                architectures  # a checkpoint names the class, not what is trained
-            )
+            config.architectures = architectures  # a checkpoint names another class
         if self.state.global_step not in checkpoints.complete(self.folder):
             raise StudyError(
                 f"{self.name}: the best checkpoint was removed from {self.folder} while the "

@@ -160,6 +160,21 @@ def test_sizes_are_in_the_name_and_the_way_of_a_model_is_a_setting():
     assert "layers 6; order vocabulary > layers" in models
 
 
+def test_differences_are_to_the_studys_own_teacher_and_not_to_one_of_another_vocabulary():
+    more = {"changed": {"vocabulary.kept_tokens": 80_000}, "sizes": (768, 80_005)}
+    found = table(
+        run("vocabulary", "tc", score=0.8, way=PLAIN, sizes=(768, 40_005)),
+        run("vocabulary", "tc", score=0.9, way=PLAIN, **more),
+        run("hidden", "tc", score=0.7, way=PLAIN),
+    )
+    gaps = found[found["tc"] != "not run"].set_index("tc")["Δ tc"].to_dict()
+    assert gaps == {
+        "80.0 (1)": "reference",
+        "90.0 (1)": "+10.0 (1)",
+        "70.0 (1)": f"{MINUS}10.0 (1)",
+    }
+
+
 def test_languages_stay_apart_and_no_records_give_an_empty_table():
     entries = [run("adapt", "tc", 1, s, language=lang) for lang, s in (("mlt", 0.6), ("slk", 0.8))]
     assert only(table(*entries), language="slk", model="adapted teacher")["tc"] == "80.0 (1)"
